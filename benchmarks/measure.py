@@ -1,0 +1,114 @@
+"""What every job measures in the same way: the clock of the training loop, memory, the JSON line.
+
+Only the standard library, so that it runs in every library's environment.
+"""
+
+import argparse
+import csv
+import importlib.metadata
+import json
+import platform
+import resource
+import sys
+import time
+
+WARM_UP_STEPS = 20  # Left out of the steady speed: tracing, caches, memory that grows.
+
+
+class Stopwatch:
+    """Times a training loop; the caller says when it begins, when each step is done and when it ends.
+
+    Args:
+        rows: int. Training examples in an epoch.
+        batch_size: int.
+    """
+
+    def __init__(self, rows, batch_size):
+        self.rows, self.batch_size = rows, batch_size
+        self.steps = 0
+
+    def begin(self):
+        self.began = self.warm = time.perf_counter()
+
+    def step(self):
+        self.steps += 1
+        if self.steps == WARM_UP_STEPS:
+            self.warm = time.perf_counter()
+
+    def end(self):
+        self.ended = time.perf_counter()
+
+    def figures(self):
+        """Returns seconds and examples per second, with the first steps and without them."""
+        examples = _examples(self.steps, self.rows, self.batch_size)
+        steady = examples - _examples(min(self.steps, WARM_UP_STEPS), self.rows, self.batch_size)
+        return {
+            "steps": self.steps,
+            "training_seconds": round(self.ended - self.began, 2),
+            "examples_per_second": round(examples / (self.ended - self.began), 2),
+            "steady_examples_per_second": round(steady / (self.ended - self.warm), 2) if steady else None,
+        }
+
+
+def _examples(steps, rows, batch_size):
+    """Returns how many examples these steps saw; the last batch of an epoch may be a smaller one."""
+    epochs, rest = divmod(steps, -(-rows // batch_size))
+    return epochs * rows + rest * batch_size
+
+
+def text_arguments(description):
+    """Returns a parser with the arguments that all text jobs share; the defaults are the suites' settings."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--train", required=True, help="file of text TAB label")
+    parser.add_argument("--test", required=True, help="file of text TAB label")
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--batch_size", type=int, default=32)
+    parser.add_argument("--learning_rate", type=float, default=5e-5)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rows", type=int, help="train on the first so many examples only")
+    return parser
+
+
+def image_arguments(description):
+    """Returns a parser with the arguments that all image jobs share; the defaults are the suites' settings."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--data", required=True, help="folder of the four IDX files of Fashion-MNIST")
+    parser.add_argument("--method", choices=["full", "linear_probe"], default="full")
+    parser.add_argument("--image_size", type=int, default=96)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--batch_size", type=int, default=32)
+    parser.add_argument("--learning_rate", type=float, help="default: 5e-4, for linear_probe 5e-3")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rows", type=int, default=6000, help="train on the first so many images")
+    parser.add_argument("--test_rows", type=int, default=10000)
+    return parser
+
+
+def read_table(path, rows=None):
+    """Returns the texts and the integer labels of the first `rows` lines of a file of `text TAB label` lines."""
+    with open(path, encoding="utf-8", newline="") as file:
+        table = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))[:rows]
+    return [text for text, _ in table], [int(label) for _, label in table]
+
+
+def report(name, settings, stopwatch, accuracy, packages):
+    """Prints the job's one line of JSON.
+
+    Args:
+        name: str. Such as `"hf_trainer"`.
+        settings: argparse.Namespace.
+        stopwatch: Stopwatch, ended.
+        accuracy: float, 0 to 1, on the test file, or None where it was not measured.
+        packages: tuple of str. Distributions whose versions matter.
+    """
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    line = {
+        "job": name,
+        "accuracy": accuracy,
+        **stopwatch.figures(),
+        "peak_rss_mb": round(peak / (2**20 if sys.platform == "darwin" else 2**10)),
+        "settings": vars(settings),
+        "versions": {package: importlib.metadata.version(package) for package in packages},
+        "python": platform.python_version(),
+    }
+    print(json.dumps(line), flush=True)

@@ -1,0 +1,95 @@
+"""Fine-tunes a BERT classifier with the Trainer of Hugging Face transformers, on PyTorch.
+
+python -m benchmarks.peers.hf_trainer --model minilm --train train.tsv --test test.tsv --group_by_length
+"""
+
+import tempfile
+
+import numpy as np
+from datasets import Dataset
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    DataCollatorWithPadding,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
+
+from benchmarks.measure import Stopwatch, read_table, report, text_arguments
+
+
+class Clock(TrainerCallback):
+    """Passes the Trainer's events on to a `Stopwatch`."""
+
+    def __init__(self, stopwatch):
+        self.stopwatch = stopwatch
+
+    def on_train_begin(self, *args, **kwargs):
+        self.stopwatch.begin()
+
+    def on_step_end(self, *args, **kwargs):
+        self.stopwatch.step()
+
+    def on_train_end(self, *args, **kwargs):
+        self.stopwatch.end()
+
+
+def tokenized(path, tokenizer):
+    """Returns a `datasets.Dataset` of token ids of their own length, and labels."""
+    texts, labels = read_table(path)
+    return Dataset.from_dict({**tokenizer(texts, truncation=True), "labels": labels})
+
+
+def training_arguments(arguments, folder):
+    """Returns the suite's settings in the Trainer's words; weight decay skips biases and norms by default."""
+    return TrainingArguments(
+        output_dir=folder,
+        num_train_epochs=arguments.epochs,
+        max_steps=arguments.steps or -1,
+        per_device_train_batch_size=arguments.batch_size,
+        per_device_eval_batch_size=128,
+        learning_rate=arguments.learning_rate,
+        lr_scheduler_type="linear",
+        warmup_steps=0.1,  # Below 1 it is a share of all steps.
+        weight_decay=0.01,
+        max_grad_norm=1.0,
+        train_sampling_strategy="group_by_length" if arguments.group_by_length else "random",
+        bf16=arguments.bf16,
+        seed=arguments.seed,
+        use_cpu=True,
+        logging_strategy="no",
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+    )
+
+
+def main():
+    parser = text_arguments(__doc__.splitlines()[0])
+    parser.add_argument("--model", required=True, help="folder in the Hugging Face format")
+    parser.add_argument("--group_by_length", action="store_true")
+    parser.add_argument("--bf16", action="store_true")
+    arguments = parser.parse_args()
+
+    set_seed(arguments.seed)
+    tokenizer = AutoTokenizer.from_pretrained(arguments.model, model_max_length=128)
+    train, test = tokenized(arguments.train, tokenizer), tokenized(arguments.test, tokenizer)
+    stopwatch = Stopwatch(len(train), arguments.batch_size)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(
+            model=AutoModelForSequenceClassification.from_pretrained(arguments.model, num_labels=2, dtype="float32"),
+            args=training_arguments(arguments, folder),
+            train_dataset=train,
+            data_collator=DataCollatorWithPadding(tokenizer),
+            callbacks=[Clock(stopwatch)],
+        )
+        trainer.train()
+        predicted = trainer.predict(test)
+    accuracy = float(np.mean(predicted.predictions.argmax(-1) == predicted.label_ids))
+    report("hf_trainer", arguments, stopwatch, accuracy, ("torch", "transformers", "accelerate"))
+
+
+if __name__ == "__main__":
+    main()

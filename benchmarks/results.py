@@ -1,0 +1,102 @@
+"""From the runs of a suite to its JSON, its table of medians and its picture."""
+
+import json
+import os
+import platform
+import statistics
+
+FIGURES = {
+    "accuracy": "accuracy on test",
+    "steady_examples_per_second": "examples/s, steady",
+    "examples_per_second": "examples/s, with the first steps",
+    "training_seconds": "training, s",
+    "peak_rss_mb": "peak memory, MB",
+}
+RATIOS = ("steady_examples_per_second", "peak_rss_mb")
+
+
+def write(folder, suite, jobs, runs):
+    """Writes `<suite>.json`, `.md` and `.png` to `folder`.
+
+    Args:
+        folder: pathlib.Path.
+        suite: str.
+        jobs: list of str. Names in the order of the table; ratios are to the first.
+        runs: list of dict, each a job's JSON with its `name`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    summary = {job: _summary([run for run in runs if run["name"] == job]) for job in jobs}
+    ratios = {
+        job: {key: summary[job][key]["median"] / summary[jobs[0]][key]["median"] for key in RATIOS} for job in jobs
+    }
+    content = {"suite": suite, "machine": machine(), "summary": summary, "ratios": ratios, "runs": runs}
+    (folder / f"{suite}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    (folder / f"{suite}.md").write_text(_table(content), encoding="utf-8")
+    _plot(summary, folder / f"{suite}.png")
+
+
+def machine():
+    """Returns processor, cores, memory and system as a dict."""
+    model = platform.processor()
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            lines = [line for line in file if line.startswith("model name")]
+        model = lines[0].split(":")[1].strip() if lines else model
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {"processor": model, "cores": os.cpu_count(), "memory_gib": round(memory), "system": platform.system()}
+
+
+def _summary(runs):
+    values = {key: [run[key] for run in runs] for key in FIGURES}
+    return {key: {"median": statistics.median(v), "min": min(v), "max": max(v)} for key, v in values.items()}
+
+
+def _table(content):
+    first = next(iter(content["summary"]))
+    counts = {run["name"] for run in content["runs"]}
+    repeats = len(content["runs"]) // len(counts)
+    where = content["machine"]
+    lines = [
+        f"# {content['suite']}",
+        "",
+        f"Median of {repeats} runs (lowest to highest), jobs in turn; ratios to {first}. "
+        f"{where['processor']}, {where['cores']} cores, {where['memory_gib']} GiB, {where['system']}. "
+        f"Versions and settings of every run are in {content['suite']}.json.",
+        "",
+        "| job | " + " | ".join(FIGURES.values()) + " | speed ratio | memory ratio |",
+        "|---|" + "---|" * (len(FIGURES) + 2),
+    ]
+    for job, figures in content["summary"].items():
+        cells = [_cell(key, figures[key]) for key in FIGURES]
+        cells += [f"{content['ratios'][job][key]:.2f}" for key in RATIOS]
+        lines.append(f"| {job} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(key, figure):
+    digits = ".4f" if key == "accuracy" else ".0f" if key == "peak_rss_mb" else ".1f"
+    return f"{figure['median']:{digits}} ({figure['min']:{digits}} to {figure['max']:{digits}})"
+
+
+def _plot(summary, path):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    jobs = list(summary)[::-1]  # The first on top.
+    colors = ["tab:orange" if job.startswith("kerasft") else "tab:gray" for job in jobs]
+    shown = ("accuracy", "steady_examples_per_second", "peak_rss_mb")
+    figure, axes = plt.subplots(1, len(shown), figsize=(11, 0.9 + 0.45 * len(jobs)), sharey=True, layout="constrained")
+    for axis, key in zip(axes, shown, strict=True):
+        low, medians, high = ([summary[job][key][which] for job in jobs] for which in ("min", "median", "max"))
+        if key == "accuracy":  # Its axis does not begin at 0, so it has no bars.
+            axis.scatter(medians, jobs, color=colors, zorder=2)
+            axis.grid(axis="x", alpha=0.3)
+        else:
+            axis.barh(jobs, medians, color=colors)
+        axis.hlines(jobs, low, high, color="black", linewidth=1)
+        axis.set_title(FIGURES[key], fontsize=10)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)

@@ -1,0 +1,122 @@
+"""Runs the suites: each job in a process of its own, the jobs in turn (A B C A B C …), and writes what came out.
+
+python -m benchmarks.run all --data DATA                 every suite, three times each
+python -m benchmarks.run sst2_speed --data DATA --quick  a try-out of one suite, results in a temporary folder
+
+Results go to benchmarks/results/: <suite>.json with every run, <suite>.md with medians, <suite>.png.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks import minilm, results
+
+ROOT = Path(__file__).resolve().parent.parent
+PYTHON = {"ours": ROOT / ".venv/bin/python", "peers": ROOT / ".venv-peers/bin/python"}
+SPEED_ROWS = 3840  # 120 steps of 32.
+
+HF = ("peers", "benchmarks.peers.hf_trainer", "--model", "MINILM", "--group_by_length")
+KERAS_HUB = ("ours", "benchmarks.peers.keras_hub_fit", "--model", "MINILM")
+KERASFT = ("ours", "benchmarks.ours", "sst2")
+SST2 = ("--train", "DATA/sst2/train.tsv", "--test", "DATA/sst2/test.tsv")
+SPEED = (*SST2, "--epochs", "1", "--rows", str(SPEED_ROWS))
+CLOTHES = ("--data", "DATA/fashion-mnist")
+KERAS_FASHION = ("ours", "benchmarks.peers.keras_fashion", *CLOTHES)
+KERASFT_FASHION = ("ours", "benchmarks.ours", "fashion", *CLOTHES)
+
+# A suite is its jobs by name; a job is an environment, a module and its arguments. Ratios are to the first job.
+SUITES = {
+    "sst2_accuracy": {
+        "kerasft": (*KERASFT, *SST2),
+        "HF Trainer": (*HF, *SST2),
+        "KerasHub fit": (*KERAS_HUB, *SST2, "--sequence_length", "64"),
+    },
+    "sst2_speed": {
+        "kerasft, float32": (*KERASFT, *SPEED),
+        "HF Trainer, float32": (*HF, *SPEED),
+        "KerasHub fit, float32": (*KERAS_HUB, *SPEED, "--sequence_length", "128"),
+        "kerasft, auto": (*KERASFT, *SPEED, "--precision", "auto"),
+        "HF Trainer, bf16": (*HF, *SPEED, "--bf16"),
+    },
+    "fashion": {
+        "kerasft, full": KERASFT_FASHION,
+        "Keras, full": KERAS_FASHION,
+        "kerasft, linear_probe": (*KERASFT_FASHION, "--method", "linear_probe"),
+        "Keras, linear_probe": (*KERAS_FASHION, "--method", "linear_probe"),
+    },
+}
+QUICK = {
+    "sst2_accuracy": ("--rows", "960", "--epochs", "1"),
+    "sst2_speed": ("--rows", "960"),
+    "fashion": ("--rows", "960", "--epochs", "1", "--test_rows", "500"),
+}
+
+
+def command(job, places, seed, extra):
+    """Returns the command line of a job."""
+    environment, *arguments = job
+    for mark, place in places.items():
+        arguments = [argument.replace(mark, place) for argument in arguments]
+    return [str(PYTHON[environment]), "-m", *arguments, "--seed", str(seed), *extra]
+
+
+def run_job(arguments):
+    """Runs one job and returns its line of JSON as a dict. Exits with the job's last lines if it fails."""
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "2", "KERAS_BACKEND": "tensorflow", "HF_HUB_OFFLINE": "1"}
+    process = subprocess.run(arguments, cwd=ROOT, env={**os.environ, **quiet}, capture_output=True, text=True)
+    lines = [line for line in process.stdout.splitlines() if line.startswith('{"job"')]
+    if process.returncode or not lines:
+        tail = "\n".join(process.stderr.splitlines()[-25:])
+        sys.exit(f"{tail}\nThe job failed with exit code {process.returncode}: {' '.join(arguments)}")
+    return json.loads(lines[-1])
+
+
+def run_suite(suite, places, repeats, extra):
+    """Runs the jobs of a suite in turn and returns the list of what they printed, each with its name and time."""
+    jobs, runs, seconds = SUITES[suite], [], {}
+    total = repeats * len(jobs)
+    for seed in range(repeats):
+        for name, job in jobs.items():
+            began = time.monotonic()
+            started = datetime.datetime.now().isoformat(timespec="seconds")
+            run = run_job(command(job, places, seed, extra))
+            runs.append({"name": name, "repeat": seed, "started": started, **run})
+            seconds[name] = time.monotonic() - began
+            typical = sum(seconds.values()) / len(seconds)
+            left = sum(seconds.get(later, typical) for later in (list(jobs) * repeats)[len(runs) :])
+            print(
+                f"{suite} {len(runs)}/{total}  {name}, seed {seed}: accuracy {run['accuracy']:.4f}, "
+                f"{run['steady_examples_per_second']} examples/s, {run['peak_rss_mb']} MB, "
+                f"{seconds[name]:.0f} s; about {left / 60:.0f} min left",
+                flush=True,
+            )
+    return runs
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("suite", choices=[*SUITES, "all"])
+    parser.add_argument("--data", required=True, help="folder with sst2/ and fashion-mnist/, see benchmarks/README.md")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="one repeat of a few steps, to try it out")
+    arguments = parser.parse_args()
+
+    places = {"DATA": str(Path(arguments.data).resolve()), "MINILM": str(minilm.folder())}
+    target = Path(tempfile.mkdtemp()) if arguments.quick else ROOT / "benchmarks" / "results"
+    for suite in SUITES if arguments.suite == "all" else [arguments.suite]:
+        extra = QUICK[suite] if arguments.quick else ()
+        runs = run_suite(suite, places, 1 if arguments.quick else arguments.repeats, extra)
+        results.write(target, suite, list(SUITES[suite]), runs)
+        print((target / f"{suite}.md").read_text(encoding="utf-8"))
+    print(f"Results are in {target}")
+
+
+if __name__ == "__main__":
+    main()

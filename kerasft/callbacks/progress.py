@@ -1,0 +1,68 @@
+"""What is being done, how far, how fast, how long still."""
+
+import sys
+import time
+
+import keras
+
+
+class Progress(keras.callbacks.Callback):
+    """Shows epoch, step, loss, metrics, examples per second and time left; one line an epoch stays.
+
+    On a terminal the line is redrawn twice a second; elsewhere (a file, a notebook's log) a line is printed every
+    ten seconds. The rate of each epoch goes into the logs as `examples_per_second`, so into History and TensorBoard.
+
+    Args:
+        rows: int. Training examples of an epoch.
+        stream: text stream. Default standard error.
+    """
+
+    def __init__(self, rows, stream=None):
+        super().__init__()
+        self.rows = rows
+        self.stream = stream or sys.stderr
+        self.interval_seconds = 0.5 if self.stream.isatty() else 10.0
+        self.trained = 0
+        self.spent_seconds = 0.0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+        self.began = self.shown = time.monotonic()
+
+    def on_train_batch_end(self, batch, logs=None):
+        now = time.monotonic()
+        if now - self.shown < self.interval_seconds:
+            return
+        self.shown = now
+        done = (batch + 1) / self.params["steps"]
+        rate = done * self.rows / (now - self.began)
+        rows_left = (self.params["epochs"] - self.epoch - done) * self.rows
+        rate_of_all = (self.trained + done * self.rows) / (self.spent_seconds + now - self.began)
+        self._show(f"step {batch + 1}/{self.params['steps']}", logs, rate, f"{_clock(rows_left / rate_of_all)} left")
+
+    def on_test_begin(self, logs=None):
+        self.seconds = time.monotonic() - self.began
+
+    def on_epoch_end(self, epoch, logs=None):
+        now = time.monotonic()
+        seconds = getattr(self, "seconds", None) or now - self.began
+        self.seconds = None
+        self.trained += self.rows
+        self.spent_seconds += now - self.began
+        self._show("done", logs, self.rows / seconds, f"{_clock(now - self.began)}", last=True)
+        if logs is not None:
+            logs["examples_per_second"] = self.rows / seconds
+
+    def _show(self, where, logs, rate, clock, last=False):
+        values = "  ".join(f"{name} {value:.4f}" for name, value in (logs or {}).items())
+        line = f"epoch {self.epoch + 1}/{self.params['epochs']}  {where}  {values}  {rate:.0f} examples/s  {clock}"
+        if not self.stream.isatty():
+            print(line, file=self.stream, flush=True)
+        else:
+            print(f"\r\x1b[2K{line}", end="\n" if last else "", file=self.stream, flush=True)
+
+
+def _clock(seconds):
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

@@ -1,0 +1,33 @@
+"""Stops at the first loss that is no number, and says what to do."""
+
+import math
+
+import keras
+
+from kerasft.errors import UserError
+
+
+class TerminateOnNan(keras.callbacks.Callback):
+    """Ends `fit` with a UserError as soon as the loss is NaN or infinite, so that no such weights are saved.
+
+    `keras.callbacks.TerminateOnNaN` stops in silence and lets the run be saved.
+    """
+
+    def on_train_begin(self, logs=None):
+        self.last_loss = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        loss = (logs or {}).get("loss", 0.0)
+        if math.isfinite(loss):
+            self.last_loss = loss
+            return
+        rate = float(self.model.optimizer.learning_rate)
+        before = "none" if self.last_loss is None else f"{self.last_loss:.4f}"
+        raise UserError(
+            f"Training diverged at epoch {self.epoch + 1}, step {batch + 1}: the loss is {loss} (mean before: {before}, "
+            f"learning rate {rate:.2e}). Nothing of it was saved. Try a learning rate a tenth as high, or "
+            f"precision='float32'. Received: loss={loss}"
+        )

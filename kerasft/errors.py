@@ -1,0 +1,18 @@
+"""The one error that means: the user can mend this."""
+
+
+class UserError(ValueError):
+    """Input that cannot be used as it is.
+
+    The message says what is wrong, where (file, row, key), what is allowed, and ends with
+    `Received: …`. The command line prints it without a traceback and leaves with exit code 2.
+    """
+
+
+def nearest(name, allowed):
+    """Returns ` Did you mean 'x'?` for the closest of `allowed`, or an empty string."""
+    import difflib
+
+    names = {str(item).lower(): str(item) for item in allowed}
+    close = difflib.get_close_matches(str(name).lower(), names, n=1)
+    return f" Did you mean {names[close[0]]!r}?" if close else ""

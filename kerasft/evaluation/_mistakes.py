@@ -1,0 +1,55 @@
+"""The examples that a classifier got wrong, as a report shows them."""
+
+import numpy as np
+
+SHOWN = 20
+
+
+def worst(targets, outputs, labels, frame):
+    """Returns up to 20 dicts of wrong predictions, the surest first, see `classification.Evaluation.mistakes`."""
+    if targets.ndim == 2:
+        chances = np.where(targets == 1, 1 - outputs.probabilities, outputs.probabilities)
+        scores = np.where(targets == outputs.predicted, -np.inf, chances).max(axis=1)
+    else:
+        scores = outputs.confidence
+    wrong = np.flatnonzero(~outputs.is_right)
+    rows = wrong[np.argsort(-scores[wrong], kind="stable")][:SHOWN]
+    return [
+        {
+            "row": row_number(frame, row),
+            "origin": origin(frame),
+            "preview": preview(frame, row),
+            "truth": _names(targets[row], labels),
+            "predicted": _names(outputs.predicted[row], labels),
+            "score": float(scores[row]),
+        }
+        for row in rows.tolist()
+    ]
+
+
+def noun(frame):
+    """Returns what the rows of a table of raw examples are, in the plural."""
+    return next((f"{name}s" for name in ("text", "image") if frame is not None and name in frame), "examples")
+
+
+def preview(frame, position):
+    """Returns the text, both texts on a line each, or the image as the table holds it; None if it holds neither."""
+    columns = [name for name in ("text", "text_pair", "image") if frame is not None and name in frame]
+    values = [frame[name].iloc[position] for name in columns]
+    return "\n".join(map(str, values)) if len(values) > 1 else next(iter(values), None)
+
+
+def row_number(frame, position):
+    """Returns the number that messages call a row by: the table's own, or counted from 1."""
+    return position + 1 if frame is None else frame.index[position]
+
+
+def origin(frame):
+    """Returns the name that messages call the data by."""
+    return "data" if frame is None else frame.attrs.get("origin", "data")
+
+
+def _names(target, labels):
+    if np.ndim(target) == 0:
+        return labels[int(target)]
+    return ", ".join(label for label, applies in zip(labels, target, strict=True) if applies) or "none"

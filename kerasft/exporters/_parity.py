@@ -1,0 +1,69 @@
+"""The gate every export passes: it answers as `predict` does, or there is no export."""
+
+import numpy as np
+import tensorflow as tf
+
+from kerasft.pipeline.clean import brief
+
+TOLERANCE = 1e-5
+
+
+def check(tuner, answer):
+    """Asks the export and `predict` the same and compares each output of each row.
+
+    Args:
+        tuner: FineTuner.
+        answer: function of a dict of input arrays to a dict of output arrays, by the names of the signature.
+
+    Raises: RuntimeError that names the first input and output that differ, and both values.
+    """
+    for frame in _frames(tuner):
+        request = tuner.task.request(frame)
+        expected = {name: value.numpy() for name, value in tuner.task.decode(tf.constant(tuner.outputs(frame))).items()}
+        _compare(request, expected, _answered(answer, request))
+    nothing = {name: values[:0] for name, values in request.items()}
+    _compare(nothing, {name: values[:0] for name, values in expected.items()}, _answered(answer, nothing))
+
+
+def _frames(tuner):
+    samples = getattr(tuner, "samples", None)
+    return [tuner.task.edge_cases()] if samples is None else [samples, tuner.task.edge_cases()]
+
+
+def _answered(answer, request):
+    try:
+        return answer(request)
+    except tf.errors.OpError as error:
+        rows = len(next(iter(request.values())))
+        raise RuntimeError(f"The exported model fails on {rows} rows: {error.message}") from error
+
+
+def _compare(request, expected, exported):
+    if sorted(expected) != sorted(exported):
+        raise RuntimeError(f"predict gives {sorted(expected)}. Received: {sorted(exported)} from the exported model")
+    for name, values in expected.items():
+        if (values.shape, values.dtype) != (exported[name].shape, exported[name].dtype):
+            wanted, got = (f"{array.dtype} {array.shape}" for array in (values, exported[name]))
+            raise RuntimeError(f"Output {name!r} must be {wanted}. Received: {got} from the exported model")
+        rows = np.flatnonzero(_differs(values, exported[name]))
+        if len(rows):
+            raise RuntimeError(_difference(request, rows, name, values, exported[name]))
+
+
+def _differs(expected, exported):
+    """Returns a bool for each row; a score that is no number differs from everything."""
+    if expected.dtype == object:
+        differs = expected != exported
+    else:
+        differs = ~(np.abs(expected - exported) <= TOLERANCE)
+    return differs.reshape(len(differs), -1).any(axis=1) if differs.size else np.zeros(0, bool)
+
+
+def _difference(request, rows, name, expected, exported):
+    row = rows[0]
+    asked = ", ".join(f"{key}={brief(values[row])}" for key, values in request.items())
+    return (
+        f"The exported model does not answer as predict does (scores may differ by {TOLERANCE:g}), so it is not kept. "
+        f"{len(rows)} of {len(expected)} rows differ; the first: {asked}. "
+        f"Output {name!r} of predict: {expected[row]}. Received: {exported[row]} from the exported model"
+    )

@@ -1,0 +1,125 @@
+"""A TensorFlow SavedModel that answers from raw input: TensorFlow Serving, TFX, C++, Java and Go load it."""
+
+import contextlib
+import json
+import os
+
+import tensorflow as tf
+
+from kerasft import __version__
+from kerasft.errors import UserError
+from kerasft.exporters import _parity, _warmup, _word_cache
+from kerasft.exporters.base import model_name, version_folder
+
+
+def write(tuner, path):
+    """Writes a numbered version folder and checks it against `predict` before it gets its name.
+
+    The signature `serving_default` takes what `tuner.task.signature()` says, any number of rows, and gives what
+    `predict` does; preprocessing and label names are part of the graph. Each weight is stored once, in float32.
+    `assets.extra/` holds warm-up requests for the server, and `kerasft.json`, which says what the model is.
+
+    Args:
+        tuner: FineTuner.
+        path: str. Such as `"saved_models/reviews/1"`; must not exist.
+
+    Raises:
+        UserError: if `path` is no number or exists, or the model calls back into Python.
+        RuntimeError: if an answer differs from that of `predict`. Nothing is left at `path`.
+    """
+    with version_folder(path) as folder, _without_log():
+        function = _save(tuner, folder)
+        os.makedirs(os.path.join(folder, "assets.extra"))
+        with open(os.path.join(folder, "assets.extra", "kerasft.json"), "w", encoding="utf-8") as file:
+            json.dump(_description(tuner, function), file, indent=1, ensure_ascii=False)
+        samples = getattr(tuner, "samples", None)
+        requests = tuner.task.request(tuner.task.edge_cases() if samples is None else samples)
+        _warmup.write(folder, model_name(path), requests)
+        with _loaded(folder) as answer:
+            _parity.check(tuner, answer)
+
+
+def _save(tuner, folder):
+    """Saves the graph and returns its concrete function.
+
+    Of the Keras objects only raw variables and tables are kept. With Keras variables in the saved object the weights
+    would be restored into copies that the graph does not read: Python's loader mends that, C++ loaders and so
+    TensorFlow Serving fail at the first request (https://github.com/keras-team/keras/issues/19274).
+    """
+    task, model, preprocessor = tuner.task, tuner.model, tuner.preprocessor
+
+    def serve(*inputs):
+        return task.decode(model(preprocessor(inputs if len(inputs) > 1 else inputs[0]), training=False))
+
+    signature = tf.function(serve, input_signature=list(task.signature().values()), autograph=False)
+    with _word_cache.forgotten(preprocessor):
+        function = signature.get_concrete_function()
+        module = tf.Module(name="model")
+        module.weights = list(function.variables)
+        module.tables = _tables(preprocessor, function)
+        tf.saved_model.save(module, folder, signatures={_warmup.SIGNATURE: function})
+    return function
+
+
+def _tables(preprocessor, function):
+    """Returns the lookup tables and tokenizer models, of all that belong to the preprocessor, that the graph reads."""
+    read = {id(tensor) for tensor in function.captured_inputs}
+    parts = tf.train.TrackableView(preprocessor).descendants()
+    tables = [part for part in parts if isinstance(part, tf.saved_model.experimental.TrackableResource)]
+    return [table for table in tables if id(table.resource_handle) in read]
+
+
+def _description(tuner, function):
+    outputs = function.structured_outputs
+    return {
+        "kerasft": __version__,
+        "tensorflow": tf.__version__,
+        "task": type(tuner.task).__module__.rpartition(".")[2],
+        "labels": tuner.task.labels,
+        "signature": _warmup.SIGNATURE,
+        "inputs": {name: _plain(spec) for name, spec in tuner.task.signature().items()},
+        "outputs": {name: _plain(outputs[name]) for name in sorted(outputs)},
+    }
+
+
+def _plain(spec):
+    return {"dtype": spec.dtype.name, "shape": spec.shape.as_list()}
+
+
+@contextlib.contextmanager
+def _loaded(folder):
+    """Loads the folder as C++ loaders do and gives a function from input arrays to output arrays, by name.
+
+    `tf.saved_model.load` would not do: it repairs in Python what a server cannot.
+    """
+    options = tf.compat.v1.ConfigProto(allow_soft_placement=True)
+    session = tf.compat.v1.Session(graph=tf.Graph(), config=options)
+    with contextlib.closing(session):
+        with session.graph.as_default():
+            meta_graph = tf.compat.v1.saved_model.loader.load(session, [tf.saved_model.SERVING], folder)
+        _refuse_python(meta_graph.graph_def)
+        signature = meta_graph.signature_def[_warmup.SIGNATURE]
+        fetches = {name: tensor.name for name, tensor in signature.outputs.items()}
+        yield lambda arrays: session.run(fetches, {signature.inputs[name].name: arrays[name] for name in arrays})
+
+
+def _refuse_python(graph):
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    calls = sorted({f"{node.name} ({node.op})" for node in nodes if "PyFunc" in node.op})
+    if calls:
+        raise UserError(
+            "The model calls back into Python (tf.py_function, tf.numpy_function), which no server can do. "
+            f"Received: {', '.join(calls)}"
+        )
+
+
+@contextlib.contextmanager
+def _without_log():
+    """Keeps TensorFlow from recommending, to the user, the loader that does not do here."""
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("ERROR")
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

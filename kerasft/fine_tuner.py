@@ -1,0 +1,334 @@
+"""FineTuner: the one file where the folders meet."""
+
+import functools
+import importlib
+import os
+import re
+import sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasft import console, lean, registry, run_folder, surgery
+from kerasft.data import base as data_sources
+from kerasft.distribution import base as distributions
+from kerasft.errors import UserError
+from kerasft.model import FineTunedModel
+from kerasft.pipeline import batching, clean
+from kerasft.pipeline.split import split
+from kerasft.presets import base as presets
+from kerasft.training import fit as training
+from kerasft.training import precision as precisions
+
+
+class FineTuner:
+    """Fine-tunes a pretrained backbone on a task: `fit`, `evaluate`, `predict`, `save`, `export`.
+
+    Nothing is loaded before it is needed. Every argument is a name, a `{"name": …}` dict or an object.
+
+    Args:
+        task: str, dict or `Task`. A file of `kerasft/tasks/`, such as `"text_classification"`.
+        backbone: str or `Pretrained`. A KerasHub preset, `kaggle://…`, `hf://…`, `keras_cv:…`, `applications:…`,
+            `starter:…` or a local folder; `kerasft presets` lists them.
+        method: str, dict or `Method`. A file of `kerasft/methods/`.
+        objectives: sequence of str, dict or `Objective`. Loss terms beyond the task's.
+        learning_rate: float or None. Peak; None is the method's default.
+        optimizer: str, dict, Keras optimizer or None (AdamW, clipped at global norm 1, weight decay 0.01).
+        schedule: str, dict, Keras schedule or None (linear decay after 10 % warm-up).
+        precision: str. `"auto"`, `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`; of the training. Evaluation,
+            prediction and export are in float32.
+        distribution: None, `"auto"`, `"mirrored"`, `"tpu"`, dict or `tf.distribute.Strategy`.
+        seed: int. Fixes the head's first weights, dropout, the split and the order of the data.
+        name: str or None. Of the run folder under `saved_models/`.
+        **task_arguments: of the task, such as `labels=[…]`, `pair=True`, `sequence_length=128`, `image_size=96`.
+
+    Raises: UserError for an unknown name or argument, all of them in one message.
+    Example:
+        >>> tuner = kerasft.FineTuner(task="text_classification", backbone="starter:minilm_l6_en")
+        >>> tuner.fit("reviews.csv", validation_split=0.1)
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        task,
+        backbone,
+        method="full",
+        *,
+        objectives=(),
+        learning_rate=None,
+        optimizer=None,
+        schedule=None,
+        precision="auto",
+        distribution=None,
+        seed=0,
+        name=None,
+        **task_arguments,
+    ):
+        given = {k: v for k, v in locals().items() if k not in ("self", "task_arguments", "__class__")}
+        self.arguments = {**given, **task_arguments}
+        if isinstance(task, (str, dict)):
+            task = {**({"name": task} if isinstance(task, str) else task), **task_arguments}
+        elif task_arguments:
+            raise UserError(f"A task object has its own arguments. Received: {task_arguments!r} with it")
+        self.task = registry.get("tasks", task)
+        self.method = registry.get("methods", method)
+        self.objectives = [registry.get("objectives", objective) for objective in objectives]
+        self.policy = precisions.resolve(precision)
+        if learning_rate is not None and not learning_rate > 0:
+            raise UserError(f"learning_rate must be above 0. Received: learning_rate={learning_rate!r}")
+        self.name = name or _slug(self.arguments)
+        self.directory = None
+        self.facts = {}
+        self.fit_arguments = {}
+        self._restored = None
+
+    # === The Keras objects inside ===
+
+    @functools.cached_property
+    def strategy(self):
+        """The `tf.distribute.Strategy`, or None for one device."""
+        return distributions.resolve(self.arguments["distribution"])
+
+    @functools.cached_property
+    def pretrained(self):
+        """The `Pretrained` backbone with its tokenizer or image converter."""
+        with self._scope():
+            pretrained = self._restored() if self._restored else presets.resolve(self.arguments["backbone"])
+        if pretrained.modality != self.task.modality:
+            raise UserError(
+                f"The task reads {self.task.modality}, the backbone {pretrained.modality}. "
+                f"Received: backbone={pretrained.name!r}"
+            )
+        return pretrained
+
+    @functools.cached_property
+    def preprocessor(self):
+        """The Keras layer from raw input to the backbone's, for training and serving alike."""
+        return self.task.preprocessor(self.pretrained)
+
+    @functools.cached_property
+    def model(self):
+        """The `keras.Model` that is trained. Its labels must be known: given, or learned by `fit`."""
+        self.task.num_classes  # noqa: B018  (fails here, before anything is loaded)
+        backbone = self.pretrained.backbone
+        keras.utils.set_random_seed(self.arguments["seed"])
+        with self._scope():
+            model = FineTunedModel(backbone, self.task.head(self.pretrained), self.objectives)
+        if self.task.modality == "text":
+            lean.apply(model)
+        self.method.stages(1)[0].apply(model)
+        return model
+
+    def batches(self, data, training=False, batch_size=32):
+        """Returns a `tf.data.Dataset` of `(inputs, targets)` batches, ready for `tuner.model.fit` or `evaluate`.
+
+        With `training`, every pass over the dataset has an order of its own, rows of like length together.
+        """
+        frame = self.task.prepare(data_sources.load(data))
+        examples = self.task.examples(frame, self.preprocessor)
+        epochs = iter(range(sys.maxsize))
+
+        def plan():
+            if training:
+                return batching.training_batches(examples, batch_size, self.arguments["seed"], next(epochs))
+            return batching.ordered_batches(examples, batch_size)
+
+        return batching.dataset(examples, plan, count=batching.steps_per_epoch(len(examples), batch_size))
+
+    # === Fine-tuning ===
+
+    def fit(  # noqa: PLR0913
+        self,
+        data,
+        *,
+        validation_data=None,
+        validation_split=0.0,
+        epochs=3,
+        batch_size=32,
+        callbacks=(),
+        directory=None,
+        resume="auto",
+    ):
+        """Checks the data, trains, keeps the best weights, evaluates on validation data and saves the run folder.
+
+        Args:
+            data: path, `{"name": source, …}` dict, DataFrame, list of dicts, `(x, y)` or `tf.data.Dataset` of dicts.
+            validation_data: the same, or None.
+            validation_split: float from 0 to 1. Share of `data` to validate on, stratified by label.
+            epochs: int. batch_size: int, rows of an update on all devices together.
+            callbacks: sequence of `keras.callbacks.Callback`, after kerasft's own.
+            directory: path of the run folder, or None for `saved_models/<name>`.
+            resume: str. `"auto"` goes on after the last finished epoch of an interrupted run in `directory`;
+                `"never"` refuses a folder that holds one.
+
+        Returns: keras.callbacks.History.
+        Raises: UserError for unusable data or arguments, before weights are loaded.
+        """
+        self._check_fit(epochs, batch_size, resume)
+        given = {"data": data, "validation_data": validation_data}
+        # Data in memory cannot be named in a recipe.
+        given = {name: value for name, value in given.items() if isinstance(value, (str, os.PathLike, dict))}
+        self.fit_arguments = {**given, "validation_split": validation_split, "epochs": epochs, "batch_size": batch_size}
+        train, validation = self._frames(data, validation_data, validation_split)
+        default = os.path.join("saved_models", self.name)
+        directory = run_folder.claim(directory or default, resume, self.recipe, is_default=directory is None)
+        settings = training.Settings(
+            **{name: self.arguments[name] for name in ("optimizer", "schedule", "seed")},
+            learning_rate=self.arguments["learning_rate"] or self.method.learning_rate[self.task.modality],
+            epochs=epochs,
+            batch_size=batch_size,
+            directory=directory,
+            replicas=self.strategy.num_replicas_in_sync if self.strategy else 1,
+        )
+        distributions.check(self.strategy, batch_size, settings.optimizer)
+        console.show_weights(self.model)
+        examples = [None if f is None else self.task.examples(f, self.preprocessor) for f in (train, validation)]
+        console.show_data(examples[0], settings)
+        surgery.set_dtype_policy(self.model, self.policy)
+        with self._scope():
+            history = training.fit(
+                self.model,
+                self.task,
+                self.method.stages(epochs),
+                examples,
+                settings,
+                functools.partial(self._callbacks, settings, examples, callbacks),
+            )
+        surgery.set_dtype_policy(self.model, "float32")
+        self._finish(history, settings, train, validation)
+        return history
+
+    def _finish(self, history, settings, train, validation):
+        self.directory = settings.directory
+        self.facts = run_folder.facts(self, settings, train)
+        self.history = history.history
+        self.samples = (train if validation is None else validation).head(8)
+        evaluation = None if validation is None else self._evaluate(validation)
+        self.save(settings.directory)
+        run_folder.clear_checkpoint(settings.directory)
+        console.show_end(self, evaluation)
+
+    def _callbacks(self, settings, examples, callbacks):
+        training_examples, validation = examples
+        get = functools.partial(registry.find, "callbacks")
+        made = [get("progress")(len(training_examples)), get("terminate_on_nan")()]
+        own = any(isinstance(callback, keras.callbacks.EarlyStopping) for callback in callbacks)
+        if validation is not None and not own:
+            monitor, mode = self.task.monitor
+            made.append(
+                keras.callbacks.EarlyStopping(monitor=monitor, mode=mode, patience=3, restore_best_weights=True)
+            )
+        return [*made, *callbacks]
+
+    def _frames(self, data, validation_data, validation_split):
+        if validation_data is not None and validation_split:
+            raise UserError(
+                f"Give validation_data or validation_split, not both. Received: validation_split={validation_split}"
+            )
+        train = self.task.prepare(data_sources.load(data))
+        content = [name for name in self.task.inputs if name in train]
+        clean.warn(clean.conflicting(train, content, "label"), "the same example with different labels")
+        if validation_split:
+            label = None if getattr(self.task, "multi_label", False) else "label"
+            return split(train, validation_split, self.arguments["seed"], label=label, content=content)
+        if validation_data is None:
+            return train, None
+        validation = self.task.prepare(data_sources.load(validation_data))
+        clean.warn(clean.duplicates(train, validation, content), "validation examples that are also trained on")
+        return train, validation
+
+    @staticmethod
+    def _check_fit(epochs, batch_size, resume):
+        for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+            if not isinstance(value, int) or value < 1:
+                raise UserError(f"{name} must be a whole number, 1 or more. Received: {name}={value!r}")
+        if resume not in ("auto", "never"):
+            raise UserError(f"resume must be 'auto' or 'never'. Received: resume={resume!r}")
+
+    # === Using it ===
+
+    def evaluate(self, data):
+        """Returns `{metric: Estimate(value, low, high)}` with 95 % bootstrap intervals.
+
+        Where the run has a folder, `metrics.json` and `report.html` in it are those of the latest evaluation.
+        """
+        return self._evaluate(self.task.prepare(data_sources.load(data))).metrics
+
+    def _evaluate(self, frame):
+        module = importlib.import_module(f"kerasft.evaluation.{self.task.evaluation}")
+        evaluation = module.evaluate(
+            self.task.targets(frame), self.outputs(frame), frame=frame, **self.task.evaluation_arguments()
+        )
+        if self.directory:
+            run_folder.write_report(self, evaluation, frame)
+        return evaluation
+
+    def predict(self, inputs):
+        """Returns a dict of NumPy arrays: the names, types and values of the exported signature.
+
+        Args:
+            inputs: one input or a list (strings, pairs of strings, paths, bytes, arrays), or data as for `fit`
+                that need no labels.
+        """
+        return {name: value.numpy() for name, value in self._decoded(self._input_frame(inputs)).items()}
+
+    def _decoded(self, frame):
+        return self.task.decode(tf.constant(self.outputs(frame)))
+
+    def _input_frame(self, inputs):
+        is_data = isinstance(inputs, (dict, tf.data.Dataset)) or hasattr(inputs, "columns")
+        is_data |= isinstance(inputs, list) and bool(inputs) and isinstance(inputs[0], dict)
+        frame = data_sources.load(inputs) if is_data else self.task.frame_of(inputs)
+        return self.task.prepare(frame, with_targets=False)
+
+    def outputs(self, frame, batch_size=32):
+        """Returns the model's raw output for each row, `(rows, …)` float32, in the frame's order."""
+        examples = self.task.examples(frame, self.preprocessor, with_targets=False)
+        batches = batching.ordered_batches(examples, batch_size)
+        made = self.model.predict(batching.dataset(examples, lambda: batches, count=len(batches)), verbose=0)
+        restored = np.empty_like(made)
+        restored[np.concatenate(batches)] = made
+        return restored
+
+    # === Keeping it ===
+
+    @property
+    def recipe(self):
+        """The arguments of FineTuner and `fit`, as YAML can hold them; learned labels included."""
+        return run_folder.plain({**self.arguments, **run_folder.learned_arguments(self), **self.fit_arguments})
+
+    def save(self, directory):
+        """Writes recipe, weights (the delta where the method has one), labels and manifest to `directory`."""
+        run_folder.write(self, os.fspath(directory))
+
+    def export(self, path, format="saved_model"):
+        """Writes the model with its preprocessing and label names for serving, and checks it against `predict`.
+
+        Args:
+            path: str. Numbered version folder, such as `saved_models/reviews/1`; must not exist.
+            format: str. A file of `kerasft/exporters/`.
+
+        Returns: the path.
+        """
+        registry.find("exporters", format, "write")(self, os.fspath(path))
+        return path
+
+    def _scope(self):
+        return self.strategy.scope() if self.strategy else tf.name_scope("")
+
+
+def load(directory):
+    """Returns the FineTuner saved in `directory`, ready to evaluate, predict and export.
+
+    Raises: UserError if the folder is no run, or a file is not as the manifest says.
+    """
+    return run_folder.read(os.fspath(directory), FineTuner)
+
+
+def _slug(arguments):
+    words = (arguments["task"], arguments["backbone"], arguments["method"])
+    words = [word.get("name", "") if isinstance(word, dict) else word for word in words]
+    words = [word if isinstance(word, str) else type(word).__name__ for word in words]
+    joined = "_".join(os.path.basename(word.rstrip("/")) for word in words)
+    return re.sub(r"[^A-Za-z0-9]+", "_", joined).strip("_").lower()

@@ -1,0 +1,3 @@
+from kerasft.registry import lazy
+
+__getattr__ = lazy(__name__)

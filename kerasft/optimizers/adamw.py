@@ -1,0 +1,57 @@
+"""Adam with decoupled weight decay, clipped by global norm, right on any number of replicas."""
+
+import keras
+import tensorflow as tf
+
+from kerasft.surgery import ClipAfterReduce
+
+
+@keras.saving.register_keras_serializable("kerasft")
+class AdamW(ClipAfterReduce, keras.optimizers.AdamW):
+    """`keras.optimizers.AdamW` with gradient clipping after the sum over replicas and a fused update.
+
+    The update is TensorFlow's fused Adam kernel, equal to Keras's formula, without its temporary copies of each
+    weight. Leave `clipnorm` and its kin unset: they clip each replica alone.
+
+    Args:
+        learning_rate: float or `keras.optimizers.schedules.LearningRateSchedule`.
+        weight_decay: float. Share of a weight taken off per step and unit of learning rate.
+        clip_norm: float or None. Greatest global norm of the gradient.
+        **kwargs: of `keras.optimizers.AdamW`.
+
+    Source: Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101, algorithm 2.
+    """
+
+    def __init__(self, learning_rate=5e-5, weight_decay=0.01, clip_norm=1.0, **kwargs):
+        super().__init__(learning_rate=learning_rate, weight_decay=weight_decay, **kwargs)
+        self.clip_norm = clip_norm
+
+    def build(self, variables):
+        super().build(variables)
+        self.gradient_norm = tf.Variable(
+            0.0,
+            trainable=False,
+            name="gradient_norm",
+            synchronization=tf.VariableSynchronization.ON_READ,
+            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+        )
+
+    def update_step(self, gradient, variable, learning_rate):
+        index = self._get_variable_index(variable)
+        momentum, velocity = self._momentums[index].value, self._velocities[index].value
+        step = tf.cast(self.iterations + 1, variable.dtype)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=momentum.handle,
+            v=velocity.handle,
+            beta1_power=tf.pow(tf.cast(self.beta_1, variable.dtype), step),
+            beta2_power=tf.pow(tf.cast(self.beta_2, variable.dtype), step),
+            lr=tf.cast(learning_rate, variable.dtype),
+            beta1=tf.cast(self.beta_1, variable.dtype),
+            beta2=tf.cast(self.beta_2, variable.dtype),
+            epsilon=tf.cast(self.epsilon, variable.dtype),
+            grad=tf.cast(tf.convert_to_tensor(gradient), variable.dtype),
+        )
+
+    def get_config(self):
+        return {**super().get_config(), "clip_norm": self.clip_norm}

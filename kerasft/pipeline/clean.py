@@ -1,0 +1,94 @@
+"""Checks raw examples before step 1: every problem is named with its file, its row and its reason.
+
+Pure functions on the tables of `kerasft.data`. Problems are lists of messages, so that one run shows them all:
+`refuse` makes an error of them, `warn` a warning.
+"""
+
+import os
+import re
+
+import pandas as pd
+
+from kerasft.errors import UserError, nearest
+from kerasft.pipeline._content import conflicting, content_keys, duplicates
+from kerasft.pipeline._images import image_problems
+from kerasft.pipeline._labels import infer_labels, infer_multi_labels, label_ids, multi_label_ids
+from kerasft.pipeline._problems import SHOWN, DataWarning, brief, is_missing, messages, origin, refuse, warn
+from kerasft.registry import raise_if
+
+__all__ = [
+    "DataWarning",
+    "brief",
+    "choose_columns",
+    "conflicting",
+    "content_keys",
+    "duplicates",
+    "image_problems",
+    "infer_labels",
+    "infer_multi_labels",
+    "label_ids",
+    "multi_label_ids",
+    "refuse",
+    "resolve_paths",
+    "text_problems",
+    "warn",
+]
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def choose_columns(frame, wanted, columns=None):
+    """Takes the columns that a task reads, under the task's names for them.
+
+    Args:
+        frame: pandas.DataFrame from `kerasft.data`.
+        wanted: dict of str to bool. The task's columns; True if it must be there.
+        columns: dict of str to str, or None. Ours to theirs, such as `{"text": "review"}`.
+
+    Returns: pandas.DataFrame with the wanted columns that exist, in the order of `wanted`; index and attrs are kept.
+    Raises: UserError that names the data, the columns it has and the nearest to each missing one.
+    """
+    if not isinstance(columns, (dict, type(None))):
+        raise UserError(f"columns must be a dict such as {{'text': 'review'}}. Received: columns={columns!r}")
+    columns, present = columns or {}, list(frame.columns)
+    there = ", ".join(brief(name, limit=30) for name in present[:SHOWN])
+    errors = [
+        f"columns maps {ours!r}, which is not a column of this task.{nearest(ours, wanted)} "
+        f"It reads: {', '.join(wanted)}. Received: columns={columns!r}"
+        for ours in columns
+        if ours not in wanted
+    ]
+    theirs = {ours: columns.get(ours, ours) for ours in wanted}
+    errors += [
+        f"{origin(frame)} has no column {theirs[ours]!r}.{nearest(theirs[ours], present)} It has: {there}. Another "
+        f"name is given by columns={{{ours!r}: …}}. Received: columns={columns or None!r}"
+        for ours, is_needed in wanted.items()
+        if theirs[ours] not in present and (is_needed or ours in columns)
+    ]
+    raise_if(errors)
+    found = [ours for ours in wanted if theirs[ours] in present]
+    return frame[[theirs[ours] for ours in found]].set_axis(found, axis="columns")
+
+
+def resolve_paths(frame, column):
+    """Returns the table with relative paths in `column` taken from the folder of the file that lists them."""
+    folder = frame.attrs.get("folder", "")
+    paths = [os.path.join(folder, value) if isinstance(value, str) else value for value in frame[column]]
+    return frame.assign(**{column: pd.Series(paths, index=frame.index, dtype=object)})
+
+
+def text_problems(frame, column):
+    """Returns a message for each row of `column` that is not usable text."""
+    return messages(frame, column, (_text_problem(value) for value in frame[column]))
+
+
+def _text_problem(value):
+    if not isinstance(value, str):
+        return "is missing" if is_missing(value) else "is not a string"
+    if not value.strip():
+        return "is blank" if value else "is empty"
+    if "\0" in value:
+        return "holds a NUL character"
+    if not value.isascii() and _SURROGATE.search(value):
+        return "holds half of a surrogate pair, which no encoding can write"
+    return None

@@ -1,0 +1,132 @@
+"""Image files, encoded bytes or arrays to what a backbone was trained on."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasft.errors import UserError
+
+
+@keras.saving.register_keras_serializable("kerasft")
+class ImagePreprocessor(keras.layers.Layer):
+    """Decodes, resizes and scales images as the backbone's pretraining did.
+
+    The same object makes the training batches and the first ops of the exported graph.
+
+    Args:
+        converter: keras.layers.Layer. Pixels 0 to 255 to the backbone's input; its config holds `image_size`.
+
+    Input shape: `(batch,)` strings, each an encoded JPEG, PNG, GIF or BMP; or `(batch, height, width, channels)`
+        uint8 pixels with 1, 3 or 4 channels.
+    Output shape: `(batch, *image_size, 3)` float32.
+    """
+
+    def __init__(self, converter, **kwargs):
+        super().__init__(trainable=False, dtype="float32", **kwargs)
+        self.converter = converter
+        self.image_size = tuple(converter.image_size)
+        self.built = True
+
+    def call(self, images):
+        if images.dtype != tf.string:
+            return self.convert(images)
+        spec = tf.TensorSpec((*self.image_size, 3), tf.float32)
+        return tf.map_fn(lambda image: self.convert(decode(image)[None])[0], images, fn_output_signature=spec)
+
+    def convert(self, pixels):
+        """Returns `(batch, *image_size, 3)` float32 for `(batch, height, width, channels)` pixels."""
+        if pixels.shape[-1] == 1:
+            pixels = tf.image.grayscale_to_rgb(pixels)
+        converted = self.converter(tf.cast(pixels[..., :3], tf.float32))
+        return tf.ensure_shape(converted, (None, *self.image_size, 3))
+
+    def compute_output_spec(self, images):
+        return keras.KerasTensor((None, *self.image_size, 3), dtype="float32")
+
+    def get_config(self):
+        return {**super().get_config(), "converter": keras.saving.serialize_keras_object(self.converter)}
+
+    @classmethod
+    def from_config(cls, config):
+        config = {key: value for key, value in config.items() if key not in ("trainable", "dtype")}
+        return cls(keras.saving.deserialize_keras_object(config.pop("converter")), **config)
+
+
+@dataclasses.dataclass
+class Images:
+    """Many images and their targets, read and decoded batch by batch.
+
+    Attributes:
+        values: `(rows,)` object array of paths or encoded bytes, or `(rows, height, width, channels)` uint8.
+        targets: array with one entry a row, or None.
+        preprocessor: the ImagePreprocessor that finishes a batch.
+        are_paths: bool. True if `values` are names of files.
+    """
+
+    values: np.ndarray
+    targets: np.ndarray | None
+    preprocessor: ImagePreprocessor
+    are_paths: bool = False
+    lengths = None
+
+    def __len__(self):
+        return len(self.values)
+
+    @property
+    def signature(self):
+        """The `tf.TensorSpec` of what `gather` returns."""
+        return tf.TensorSpec((None, *self.values.shape[1:]), tf.string if self.values.dtype == object else tf.uint8)
+
+    def gather(self, rows, width=None):
+        """Returns the raw images of these rows."""
+        return self.values[rows]
+
+    def finish(self, images):
+        """Reads, decodes, resizes and scales a batch, in the graph."""
+        if self.are_paths:
+            images = tf.map_fn(tf.io.read_file, images)
+        return self.preprocessor(images)
+
+
+def collect(preprocessor, column, targets=None):
+    """Makes `Images` of a column of paths, encoded bytes or uint8 arrays.
+
+    Arrays of one shape stay as they are; arrays of several shapes are kept as PNG, which loses nothing.
+    """
+    first = column.iloc[0] if len(column) else b""
+    if not isinstance(first, np.ndarray):
+        return Images(column.to_numpy(dtype=object), targets, preprocessor, are_paths=isinstance(first, str))
+    arrays = [image if image.ndim == 3 else image[..., None] for image in column]
+    if len({image.shape for image in arrays}) == 1:
+        return Images(_bytes_of(np.stack(arrays)), targets, preprocessor)
+    encoded = np.empty(len(arrays), dtype=object)
+    encoded[:] = [encode(image) for image in arrays]
+    return Images(encoded, targets, preprocessor)
+
+
+def decode(image):
+    """Decodes one JPEG, PNG, GIF or BMP string to `(height, width, 3)` uint8."""
+    pixels = tf.io.decode_image(image, channels=3, expand_animations=False)
+    return tf.ensure_shape(pixels, (None, None, 3))
+
+
+def encode(image):
+    """Returns a path's bytes, encoded bytes as they are, or an array as PNG bytes: what a server is sent."""
+    if isinstance(image, bytes):
+        return image
+    if isinstance(image, str):
+        with open(image, "rb") as file:
+            return file.read()
+    return tf.io.encode_png(_bytes_of(image if image.ndim == 3 else image[..., None])).numpy()
+
+
+def _bytes_of(pixels):
+    whole = pixels.astype("uint8")
+    if not np.array_equal(whole, pixels):
+        raise UserError(
+            "Image arrays must hold whole numbers from 0 to 255 (multiply images scaled to 0..1 by 255). "
+            f"Received: dtype={pixels.dtype}, values from {pixels.min()} to {pixels.max()}"
+        )
+    return whole

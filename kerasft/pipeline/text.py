@@ -1,0 +1,156 @@
+"""Strings to token ids: the layer that goes with the model, and the store that training reads from."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_text as tf_text
+
+
+@keras.saving.register_keras_serializable("kerasft")
+class TextPreprocessor(keras.layers.Layer):
+    """Turns one or two columns of strings into a backbone's inputs, as wide as the longest row.
+
+    The same object makes the training batches and the first ops of the exported graph. Rows longer than
+    `sequence_length` are cut; of a pair, the longer text first (round robin).
+
+    Args:
+        tokenizer: KerasHub tokenizer layer.
+        marks: dict of lists of ids: `start` before the first text, `separator` between two, `end` after the last.
+        sequence_length: int. Greatest length in tokens, marks included.
+        inputs: names of the backbone's inputs: of `token_ids`, `padding_mask`, `segment_ids`.
+
+    Input shape: `(batch,)` strings, or a tuple of two of them.
+    Output shape: dict of `(batch, length)` int32.
+    """
+
+    def __init__(self, tokenizer, marks, sequence_length, inputs, **kwargs):
+        super().__init__(trainable=False, dtype="float32", **kwargs)
+        self.tokenizer = tokenizer
+        self.marks = {name: list(ids) for name, ids in marks.items()}
+        self.sequence_length = sequence_length
+        self.inputs = list(inputs)
+        self.built = True
+
+    @property
+    def pad_id(self):
+        """The id that fills a row; the mask, not this id, says what is padding."""
+        return self.tokenizer.pad_token_id or 0
+
+    def call(self, texts):
+        rows = self.rows(texts)
+        dense = {"token_ids": rows["token_ids"].to_tensor(self.pad_id), "segment_ids": rows["segment_ids"].to_tensor(0)}
+        dense["padding_mask"] = tf.sequence_mask(rows["token_ids"].row_lengths(), dtype="int32")
+        return {name: dense[name] for name in self.inputs}
+
+    def rows(self, texts):
+        """Returns `token_ids` and `segment_ids`, each a ragged `(batch, None)` int32 tensor."""
+        texts = texts if isinstance(texts, (tuple, list)) else (texts,)
+        segments = [tf.cast(_ragged(self.tokenizer(text)), "int32") for text in texts]
+        marks = [self.marks["start"], *[self.marks["separator"]] * (len(segments) - 1), self.marks["end"]]
+        room = self.sequence_length - sum(len(mark) for mark in marks)
+        segments = tf_text.RoundRobinTrimmer(room).trim(segments)
+        pieces, numbers = [_column(marks[0], segments[0])], [0]
+        for number, (segment, mark) in enumerate(zip(segments, marks[1:], strict=True)):
+            pieces += [segment, _column(mark, segment)]
+            numbers += [number, number]
+        segment_ids = [tf.zeros_like(piece) + number for piece, number in zip(pieces, numbers, strict=True)]
+        return {"token_ids": tf.concat(pieces, axis=1), "segment_ids": tf.concat(segment_ids, axis=1)}
+
+    def compute_output_spec(self, texts):
+        return {name: keras.KerasTensor((None, None), dtype="int32", name=name) for name in self.inputs}
+
+    def get_config(self):
+        own = {"marks": self.marks, "sequence_length": self.sequence_length, "inputs": self.inputs}
+        return {**super().get_config(), **own, "tokenizer": keras.saving.serialize_keras_object(self.tokenizer)}
+
+    @classmethod
+    def from_config(cls, config):
+        config = {key: value for key, value in config.items() if key not in ("trainable", "dtype")}
+        return cls(keras.saving.deserialize_keras_object(config.pop("tokenizer")), **config)
+
+
+@dataclasses.dataclass
+class TokenizedText:
+    """Token ids of many texts in two flat arrays; row `i` is `[offsets[i]:offsets[i + 1]]`.
+
+    Attributes:
+        token_ids: `(tokens,)` int32. segment_ids: `(tokens,)` int8. offsets: `(rows + 1,)` int64.
+        targets: array with one entry a row, or None.
+        preprocessor: the TextPreprocessor that made them.
+    """
+
+    token_ids: np.ndarray
+    segment_ids: np.ndarray
+    offsets: np.ndarray
+    targets: np.ndarray | None
+    preprocessor: TextPreprocessor
+
+    def __len__(self):
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self):
+        """Tokens of each row, `(rows,)` int64."""
+        return np.diff(self.offsets)
+
+    @property
+    def signature(self):
+        """The `tf.TensorSpec`s of what `gather` returns."""
+        return {name: tf.TensorSpec((None, None), tf.int32) for name in self.preprocessor.inputs}
+
+    def gather(self, rows, width):
+        """Returns the backbone's inputs for these rows, each `(len(rows), width)` int32."""
+        columns = np.arange(width)
+        mask = columns < self.lengths[rows][:, None]
+        places = np.where(mask, self.offsets[rows][:, None] + columns, 0)
+        made = {
+            "token_ids": lambda: np.where(mask, self.token_ids[places], self.preprocessor.pad_id),
+            "segment_ids": lambda: np.where(mask, self.segment_ids[places], 0),
+            "padding_mask": lambda: mask,
+        }
+        return {name: made[name]().astype("int32") for name in self.preprocessor.inputs}
+
+    @staticmethod
+    def finish(inputs):
+        """What is left to do to a batch in the graph: nothing."""
+        return inputs
+
+
+def tokenize(preprocessor, columns, targets=None, batch_size=1024):
+    """Tokenises whole columns once, in parallel, with the ops of the exported graph.
+
+    Args:
+        columns: sequence of one or two lists of strings.
+        targets: array with one entry a row, or None.
+
+    Returns: TokenizedText.
+    """
+    data = tf.data.Dataset.from_tensor_slices(tuple(np.asarray(column, dtype=object) for column in columns))
+    data = data.batch(batch_size).map(lambda *texts: preprocessor.rows(texts), num_parallel_calls=tf.data.AUTOTUNE)
+    batches = list(data.with_options(quiet_options()))
+    lengths = np.concatenate([batch["token_ids"].row_lengths().numpy() for batch in batches])
+    return TokenizedText(
+        token_ids=np.concatenate([batch["token_ids"].flat_values.numpy() for batch in batches]),
+        segment_ids=np.concatenate([batch["segment_ids"].flat_values.numpy().astype("int8") for batch in batches]),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]),
+        targets=targets,
+        preprocessor=preprocessor,
+    )
+
+
+def quiet_options():
+    """tf.data options without the autotune thread, which makes `fit` return seconds late."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options
+
+
+def _ragged(tokens):
+    return tokens if isinstance(tokens, tf.RaggedTensor) else tf.RaggedTensor.from_tensor(tokens)
+
+
+def _column(ids, like):
+    """Returns `ids` repeated for each row of the ragged tensor `like`."""
+    return tf.RaggedTensor.from_tensor(tf.tile(tf.constant([ids], tf.int32, shape=(1, len(ids))), [like.nrows(), 1]))

@@ -1,0 +1,199 @@
+"""What every source of pretrained weights hands over, and the way from an identifier to it."""
+
+import dataclasses
+import importlib
+import inspect
+import json
+import os
+from typing import Any
+
+from kerasft import registry
+from kerasft.errors import UserError, nearest
+
+ARCHITECTURE, ASSETS = "architecture.json", "assets"
+DEFAULT_IMAGE_SIZE = (224, 224)
+
+
+@dataclasses.dataclass
+class Pretrained:
+    """A backbone and the layer that turns raw input into what it reads.
+
+    Attributes:
+        name: str. The identifier it was loaded by, such as `"starter:minilm_l6_en"`.
+        backbone: keras.Model. Text: inputs named `token_ids`, `padding_mask` and perhaps
+            `segment_ids`, each `(batch, length)` int. Image: one input `(batch, height, width, channels)` float.
+        modality: str. `"text"` or `"image"`.
+        converter: keras.layers.Layer. Text: a KerasHub tokenizer, strings `(batch,)` to ragged ids.
+            Image: pixels `(batch, height, width, 3)` 0 to 255 to what the backbone was trained on.
+        causal: bool. True for decoders, whose last token has seen the whole text.
+    """
+
+    name: str
+    backbone: Any
+    modality: str
+    converter: Any
+    causal: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A line of `kerasft presets`: what there is, and whether it is here already.
+
+    Attributes:
+        name: str. What to write as `backbone=…`.
+        kind: str. Such as `"text encoder"`, `"text decoder"` or `"image"`.
+        parameters: int or None. Number of weights.
+        size_bytes: int or None. Size of the download.
+        is_here: bool. True if no download is needed.
+    """
+
+    name: str
+    kind: str
+    parameters: int | None
+    size_bytes: int | None
+    is_here: bool
+
+
+def resolve(identifier):
+    """Loads a backbone and its converter.
+
+    Args:
+        identifier: str or path: `<source>:<name>` with a file of this folder as source, `kaggle://…`, `hf://…`, a
+            folder, or the name of a KerasHub preset. A `Pretrained` is returned as it is. A keras.Model that reads
+            images is given pixels 0 to 255 as they are.
+
+    Returns: Pretrained.
+    Raises: UserError if there is no such preset, or it cannot be had or read.
+    Example: >>> resolve("starter:minilm_l6_en").backbone.count_params()
+    """
+    if isinstance(identifier, Pretrained):
+        return identifier
+    if not isinstance(identifier, (str, os.PathLike)):
+        return _from_model(identifier)
+    source, name = _source_of(os.fspath(identifier))
+    return registry.find("presets", source, "load")(name)
+
+
+def entries(word=None):
+    """Returns every `Entry` there is, or those with `word` in the name or the kind. Imports no Keras."""
+    found = [entry for source in registry.names("presets") for entry in registry.find("presets", source, "entries")()]
+    return [entry for entry in found if word is None or word.lower() in f"{entry.name} {entry.kind}".lower()]
+
+
+def unknown(identifier):
+    """Returns the UserError for a name that no source has, with the nearest of all sources."""
+    known = [entry.name for entry in entries()]
+    return UserError(
+        f"No preset has this name.{nearest(identifier, known)} `kerasft presets` lists all {len(known)}; "
+        f"a folder, kaggle://… and hf://… do as well. Received: backbone={identifier!r}"
+    )
+
+
+def modality_of(backbone):
+    """Returns `"text"` or `"image"`, by the backbone's inputs.
+
+    Raises: UserError if it reads anything else, or both.
+    """
+    inputs = backbone.input if isinstance(backbone.input, dict) else {"": backbone.input}
+    if all(name.endswith(("_ids", "_mask")) for name in inputs):
+        return "text"
+    if len(inputs) == 1 and len(next(iter(inputs.values())).shape) == 4:
+        return "image"
+    raise UserError(
+        "A backbone must read text (token_ids, padding_mask) or images (batch, height, width, channels). "
+        f"Received: {backbone.name} with the inputs {sorted(inputs)}"
+    )
+
+
+def image_size_of(backbone):
+    """Returns the `(height, width)` that an image backbone is built for, or 224 x 224 if it takes any."""
+    size = tuple(backbone.input_shape[1:3])
+    return DEFAULT_IMAGE_SIZE if None in size else size
+
+
+def write_architecture(pretrained, directory):
+    """Writes all of a `Pretrained` but its weights: `architecture.json`, and `assets/` with the vocabulary."""
+    os.makedirs(os.path.join(directory, ASSETS), exist_ok=True)
+    description = {"name": pretrained.name, "modality": pretrained.modality, "causal": pretrained.causal}
+    for part in ("backbone", "converter"):
+        description[part] = _serialize(getattr(pretrained, part))
+    with open(os.path.join(directory, ARCHITECTURE), "w", encoding="utf-8") as file:
+        json.dump(description, file, indent=1)
+    if hasattr(pretrained.converter, "save_assets"):
+        pretrained.converter.save_assets(os.path.join(directory, ASSETS))
+
+
+def read_architecture(directory):
+    """Builds a `Pretrained` from what `write_architecture` wrote, with random weights.
+
+    Raises: UserError if the folder holds none, or it names a class that is not there.
+    """
+    path = os.path.join(directory, ARCHITECTURE)
+    try:
+        with open(path, encoding="utf-8") as file:
+            description = json.load(file)
+        parts = {part: _deserialize(description[part]) for part in ("backbone", "converter")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} does not describe a model: {error}. Received: {os.fspath(directory)!r}") from error
+    if hasattr(parts["converter"], "load_assets"):
+        parts["converter"].load_assets(os.path.join(directory, ASSETS))
+    return Pretrained(description["name"], modality=description["modality"], causal=description["causal"], **parts)
+
+
+def import_own_class(serialized):
+    """Imports the file of a class of ours that a Keras config names, without which Keras does not know it.
+
+    The classes of KerasHub and KerasCV Keras imports itself.
+    """
+    if (serialized.get("registered_name") or "").startswith("kerasft>"):
+        for module in ("_bert", "_converters", "_smollm2"):
+            importlib.import_module(f"kerasft.presets.{module}")
+
+
+def _source_of(identifier):
+    source, colon, name = identifier.partition(":")
+    if colon and source in registry.names("presets"):
+        return source, name
+    return "keras_hub", identifier
+
+
+def _from_model(model):
+    import keras
+    import keras_hub
+
+    if not isinstance(model, keras.Model):
+        raise UserError(f"backbone must be a name, a folder, a Pretrained or a keras.Model. Received: {model!r}")
+    if modality_of(model) == "text":
+        raise UserError(
+            "A text backbone needs its tokenizer: backbone=Pretrained(name, backbone, 'text', tokenizer) "
+            f"from kerasft.presets.base. Received: {model.name}"
+        )
+    return Pretrained(model.name, model, "image", keras_hub.layers.ImageConverter(image_size=image_size_of(model)))
+
+
+def _serialize(part):
+    """Returns the Keras config of a layer, completed by what KerasHub's `get_config`s leave out.
+
+    Without `tie_word_embeddings`, for one, a Llama comes back with one weight more.
+    """
+    import keras
+
+    serialized = keras.saving.serialize_keras_object(part)
+    config = serialized["config"]
+    for name in inspect.signature(type(part).__init__).parameters:
+        value = getattr(part, name, None)
+        if name not in config and isinstance(value, (bool, int, float, str)):
+            config[name] = value
+    if "stackwise_width_coefficients" in config:
+        # EfficientNet does not even keep it as an attribute.
+        config.setdefault(
+            "num_features", part.get_layer("top_conv").filters / config["stackwise_width_coefficients"][-1]
+        )
+    return serialized
+
+
+def _deserialize(serialized):
+    import keras
+
+    import_own_class(serialized)
+    return keras.saving.deserialize_keras_object(serialized)

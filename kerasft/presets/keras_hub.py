@@ -1,0 +1,173 @@
+"""KerasHub presets by name, `kaggle://…`, `hf://…`, and folders: of Keras, or of Hugging Face with safetensors."""
+
+import inspect
+import json
+import os
+from pathlib import Path
+
+from kerasft.errors import UserError
+from kerasft.presets import _tables
+from kerasft.presets.base import Pretrained, image_size_of, import_own_class, modality_of, unknown
+
+PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+# Hugging Face's `model_type`s whose tokenizer is BERT's WordPiece.
+WORD_PIECE = ("bert", "distilbert")
+
+
+def load(name, weights=True):
+    """Loads a preset with KerasHub.
+
+    A BERT from Hugging Face becomes an `ExactBertBackbone` and, like a DistilBERT, gets an `ExactBertTokenizer`:
+    outputs and ids equal those of the original.
+
+    Args:
+        name: str. Name in KerasHub's tables, `kaggle://…`, `hf://…`, or a folder, which must exist or begin with
+            `./`, `../`, `/` or `~`.
+        weights: bool. False for random weights; the tokenizer is loaded all the same.
+
+    Returns: Pretrained.
+    Raises: UserError if there is no such preset, its weights are pickled, it cannot be downloaded, or KerasHub has no
+        class for it.
+    """
+    preset = _checked(name, weights)
+    try:
+        return _load(name, preset, weights)
+    except UserError:
+        raise
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"KerasHub could not load this preset: {_first_lines(error)} Without a network: a `starter:` preset, or a "
+            f"folder. Received: backbone={name!r}"
+        ) from error
+
+
+def entries():
+    """Returns an `Entry` for each preset of KerasHub that reads text or images, or (`"multimodal"`) may."""
+    listed = []
+    for name, row in _tables.rows("keras_hub", "src/models").items():
+        kind = _kind(row.folder)
+        if kind:
+            listed.append(_tables.entry(name, kind, row))
+    return listed
+
+
+def is_causal(backbone):
+    """Returns True if KerasHub has a causal language model, not a sequence-to-sequence one, for this backbone."""
+    from keras_hub import models
+
+    tasks = [task for task in vars(models).values() if inspect.isclass(task) and issubclass(task, models.CausalLM)]
+    classes = [getattr(task, "backbone_cls", None) for task in tasks if not issubclass(task, models.Seq2SeqLM)]
+    return isinstance(backbone, tuple(found for found in classes if found))
+
+
+def _load(name, preset, weights):
+    from keras_hub import models
+
+    config = _json(preset, "config.json")
+    import_own_class(config)
+    origin = config.get("model_type")  # only Hugging Face's configs have one
+    # KerasHub takes 1e-6 for every Llama: 2e-2 off in the logits of SmolLM2, which has 1e-5.
+    options = {"layer_norm_epsilon": config["rms_norm_eps"]} if origin == "llama" else {}
+    backbone = models.Backbone.from_preset(preset, load_weights=weights, **options)
+    if origin == "bert" and config.get("hidden_act", "gelu") == "gelu":
+        backbone = _exact_bert(backbone, weights)
+    modality = modality_of(backbone)
+    converter = _tokenizer(preset, origin) if modality == "text" else _image_converter(preset, backbone)
+    return Pretrained(name, backbone, modality, converter, causal=modality == "text" and is_causal(backbone))
+
+
+def _exact_bert(backbone, weights):
+    from kerasft.presets._bert import ExactBertBackbone
+
+    exact = ExactBertBackbone.from_config(backbone.get_config())
+    if weights:
+        for new, old in zip(exact.weights, backbone.weights, strict=True):
+            new.assign(old)
+    return exact
+
+
+def _tokenizer(preset, origin):
+    from keras_hub import models
+
+    settings = _json(preset, "tokenizer_config.json") if origin in WORD_PIECE else {}
+    # Some BERTs, such as multilingual E5, come with XLM-RoBERTa's SentencePiece.
+    if origin not in WORD_PIECE or "XLMRoberta" in settings.get("tokenizer_class", ""):
+        return models.Tokenizer.from_preset(preset)
+    from kerasft.presets._bert import ExactBertTokenizer
+
+    with open(_file(preset, "vocab.txt"), encoding="utf-8") as file:
+        vocabulary = [line.rstrip() for line in file]
+    lowercase = settings.get("do_lower_case", True)
+    accents = settings.get("strip_accents")
+    chinese = settings.get("tokenize_chinese_chars", True)
+    return ExactBertTokenizer(vocabulary, lowercase, lowercase if accents is None else accents, chinese)
+
+
+def _image_converter(preset, backbone):
+    from keras_hub.layers import ImageConverter
+
+    converter = ImageConverter.from_preset(preset)
+    if converter is None:
+        raise UserError(f"KerasHub does not know how images are made ready for it. Received: backbone={preset!r}")
+    if converter.image_size is None:
+        converter.image_size = image_size_of(backbone)
+    return converter
+
+
+def _checked(name, weights):
+    """Returns what KerasHub calls the preset; raises if it is a folder that will not do, or an unknown name."""
+    folder = Path(name).expanduser()
+    if folder.is_dir() or name.startswith((".", "/", "~")):
+        _check_folder(folder, weights)
+        return str(folder)
+    if "://" not in name and name not in _tables.rows("keras_hub", "src/models"):
+        raise unknown(name)
+    return name
+
+
+def _check_folder(folder, weights):
+    if not folder.is_dir():
+        raise UserError(f"There is no such folder. Received: backbone={str(folder)!r}")
+    names = sorted(os.listdir(folder))
+    if "config.json" not in names:
+        raise UserError(
+            "A preset folder holds config.json and model.weights.h5 (Keras) or model.safetensors (Hugging Face). "
+            f"Received: {str(folder)!r} with {', '.join(names) or 'nothing'}"
+        )
+    if weights and not any(name.endswith((".safetensors", ".weights.h5", ".weights.json")) for name in names):
+        pickled = [name for name in names if name.endswith(PICKLED)]
+        what = "Pickled weights can run code when they are read, so they are not" if pickled else "There are no weights"
+        raise UserError(f"{what}; convert them to model.safetensors. Received: {str(folder)!r} with {', '.join(names)}")
+
+
+def _kind(folder):
+    """Tells what a family reads by the names of its files in KerasHub; None if it is neither text nor images."""
+    has = {part for part in ("causal_lm", "seq_2_seq_lm", "tokenizer") if any(folder.glob(f"*_{part}.py"))}
+    sees, hears = (any(folder.glob(f"*_{medium}_converter.py")) for medium in ("image", "audio"))
+    if sees or hears:
+        return None if not sees else "multimodal" if has else "image"
+    if "seq_2_seq_lm" in has:
+        return "text encoder-decoder"
+    if "causal_lm" in has:
+        return "text decoder"
+    return "text encoder" if has else None
+
+
+def _file(preset, name):
+    if not preset.startswith("hf://"):
+        return os.path.join(preset, name)
+    import huggingface_hub
+
+    return huggingface_hub.hf_hub_download(preset.removeprefix("hf://"), name)
+
+
+def _json(preset, name):
+    """Returns a JSON file of a folder or of the Hugging Face hub, `{}` for presets of KerasHub itself."""
+    if not preset.startswith("hf://") and not os.path.isdir(preset):
+        return {}
+    with open(_file(preset, name), encoding="utf-8") as file:
+        return json.load(file)
+
+
+def _first_lines(error, lines=3):
+    return " ".join(str(error).split("\n")[:lines]).strip()

@@ -1,0 +1,97 @@
+"""Finds plug-ins by file name: the folder is the list, and there is no second one.
+
+A plug-in is a file in one of the plug-in folders. It holds either a class named after the file
+(`methods/linear_probe.py` -> `LinearProbe`) or a function with the folder's verb (`data/csv.py` ->
+`read`). Files that begin with an underscore, and `base.py`, are not plug-ins.
+"""
+
+import importlib
+import inspect
+import pkgutil
+
+from kerasft.errors import UserError, nearest
+
+
+def names(folder):
+    """Returns the plug-in names of `kerasft/<folder>/`, sorted."""
+    package = importlib.import_module(f"kerasft.{folder}")
+    found = (module.name for module in pkgutil.iter_modules(package.__path__))
+    return sorted(name for name in found if name != "base" and not name.startswith("_"))
+
+
+def find(folder, name, verb=None):
+    """Returns the class named after the file `kerasft/<folder>/<name>.py`, or its function `verb`.
+
+    Raises: UserError if there is no such file; it lists the ones there are and the nearest.
+    """
+    allowed = names(folder)
+    if name not in allowed:
+        raise UserError(
+            f"kerasft/{folder}/ has no {name!r}.{nearest(name, allowed)} It has: {', '.join(allowed)}. Received: {name!r}"
+        )
+    module = importlib.import_module(f"kerasft.{folder}.{name}")
+    return getattr(module, verb) if verb else _class_of(module, name)
+
+
+def get(folder, identifier):
+    """Turns a name, a `{"name": …, arguments}` dict or an object into an object.
+
+    Args:
+        folder: str. Plug-in folder, such as `"methods"`.
+        identifier: str, dict, or an object that is returned as it is.
+
+    Raises: UserError if the name or an argument is unknown.
+    Example: >>> registry.get("methods", {"name": "freeze", "blocks": 4})
+    """
+    if isinstance(identifier, str):
+        identifier = {"name": identifier}
+    if not isinstance(identifier, dict):
+        return identifier
+    if "name" not in identifier:
+        raise UserError(f"A {folder} dict needs the key 'name'. Received: {identifier!r}")
+    arguments = {key: value for key, value in identifier.items() if key != "name"}
+    plugin = find(folder, identifier["name"])
+    raise_if(argument_errors(plugin, arguments, where=f"{folder}/{identifier['name']}"))
+    return plugin(**arguments)
+
+
+def argument_errors(function, arguments, where):
+    """Returns one message for each key of `arguments` that `function` does not take or misses."""
+    parameters = inspect.signature(function).parameters
+    allowed = [name for name, p in parameters.items() if name != "self" and p.kind is not p.VAR_KEYWORD]
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    errors = [
+        f"{where} has no argument {key!r}.{nearest(key, allowed)} It takes: {', '.join(allowed) or 'none'}. "
+        f"Received: {key}={value!r}"
+        for key, value in arguments.items()
+        if key not in allowed and not takes_any
+    ]
+    needed = [n for n in allowed if parameters[n].default is inspect.Parameter.empty and n not in arguments]
+    return errors + [f"{where} needs the argument {name!r}. Received: {arguments!r}" for name in needed]
+
+
+def raise_if(errors):
+    """Raises one UserError that holds all messages, or does nothing when there are none."""
+    if errors:
+        raise UserError("\n".join(errors))
+
+
+def lazy(package):
+    """Returns a module `__getattr__` that finds `LinearProbe` in `linear_probe.py` on first use."""
+    folder = package.removeprefix("kerasft.")
+
+    def __getattr__(attribute):
+        for name in names(folder):
+            if name.replace("_", "") == attribute.lower():
+                return find(folder, name)
+        raise AttributeError(f"module {package!r} has no attribute {attribute!r}")
+
+    return __getattr__
+
+
+def _class_of(module, name):
+    wanted = name.replace("_", "")
+    for attribute, value in vars(module).items():
+        if inspect.isclass(value) and attribute.lower() == wanted and value.__module__ == module.__name__:
+            return value
+    raise TypeError(f"{module.__name__} must hold a class named after the file, such as {wanted.title()}")

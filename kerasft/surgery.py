@@ -1,0 +1,46 @@
+"""The only file that may touch Keras names with a leading underscore. Each use says why and what would end it."""
+
+import tensorflow as tf
+
+
+class ClipAfterReduce:
+    """Mixin for a Keras optimizer: clips by the global norm of the gradient summed over all replicas.
+
+    Keras clips each replica's gradient before the sum, so the same recipe trains differently on two devices.
+    The hook overridden here is the first point at which the sum exists. Also keeps the norm for logging.
+    """
+
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        gradients, variables = zip(*super()._all_reduce_sum_gradients(grads_and_vars), strict=True)
+        # The sparse gradient of an embedding may name a row twice; its norm is right only once they are added up.
+        gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
+        norm = tf.linalg.global_norm(gradients)
+        self.gradient_norm.assign(norm)
+        if self.clip_norm:
+            # A norm that is not finite would be spread over all weights; it stays where it is, for TerminateOnNaN.
+            gradients, _ = tf.clip_by_global_norm(gradients, self.clip_norm, use_norm=norm)
+        return list(zip(gradients, variables, strict=True))
+
+
+def all_layers(model):
+    """Returns every layer of the model, nested ones too. Public Keras lists only the outermost."""
+    return list(model._flatten_layers(include_self=False))
+
+
+def set_dtype_policy(model, policy):
+    """Sets the dtype policy of all layers below the head, which stays in float32, and forgets compiled functions."""
+    for outer in model.layers:
+        if outer is not model.head:
+            for layer in outer._flatten_layers():
+                layer.dtype_policy = policy
+    model.train_function = model.test_function = model.predict_function = None
+
+
+def set_direction(metric, direction):
+    """Sets whether `"up"` or `"down"` is better: without it a callback with `mode="auto"` refuses the metric."""
+    metric._direction = direction
+
+
+def set_feed_forward_activation(encoder, activation):
+    """Gives a KerasHub `TransformerEncoder` another activation. Ends when KerasHub's BERT takes one as argument."""
+    encoder.activation = encoder._feedforward_intermediate_dense.activation = activation

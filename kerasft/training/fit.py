@@ -1,0 +1,106 @@
+"""Stage by stage through `keras.Model.fit`."""
+
+import dataclasses
+import os
+from typing import Any
+
+import keras
+
+from kerasft.pipeline import batching
+from kerasft.training import checkpoint, optimizer
+
+
+@dataclasses.dataclass
+class Settings:
+    """How to train; the arguments of the same names of `FineTuner` and `fit`.
+
+    Attributes:
+        learning_rate: float. Peak.
+        directory: str. Run folder; the state after each epoch lies in its `checkpoint/`.
+        replicas: int. Devices that share a batch.
+    """
+
+    optimizer: Any
+    schedule: Any
+    learning_rate: float
+    epochs: int
+    batch_size: int
+    seed: int
+    directory: str
+    replicas: int = 1
+
+
+def fit(model, task, stages, data, settings, callbacks):
+    """Trains `model` and returns one `keras.callbacks.History` over all stages.
+
+    Args:
+        data: pair of training and validation examples; the second may be None.
+        callbacks: function without arguments that returns the stage's fresh list of Keras callbacks.
+    """
+    state = os.path.join(settings.directory, "checkpoint")
+    done, logs = checkpoint.read(state)
+    history = keras.callbacks.History()
+    history.set_model(model)
+    history.on_train_begin()
+    history.history.update(logs)
+    first = 0
+    for stage in stages:
+        last = first + stage.epochs
+        if last > done:
+            _fit_stage(model, task, stage, data, settings, (first, max(first, done), last), callbacks(), history)
+        first = last
+        if model.stop_training:
+            break
+    history.epoch = list(range(len(history.history.get("loss", []))))
+    return history
+
+
+def _fit_stage(model, task, stage, data, settings, span, callbacks, history):
+    first, begin, last = span
+    training, validation = data
+    steps = batching.steps_per_epoch(len(training), settings.batch_size)
+    stage.apply(model)
+    for objective in model.objectives:
+        objective.attach(model)
+    compile_model(model, task, settings, steps * (last - first))
+    state = os.path.join(settings.directory, "checkpoint")
+    if begin > first:
+        checkpoint.restore(state, model)
+    made = model.fit(
+        training_dataset(training, settings, range(begin, last)),
+        epochs=last,
+        initial_epoch=begin,
+        steps_per_epoch=steps,
+        validation_data=None if validation is None else evaluation_dataset(validation, settings),
+        callbacks=[*callbacks, checkpoint.Checkpoint(state, history.history)],
+        shuffle=False,
+        verbose=0,
+    )
+    for name, values in made.history.items():
+        history.history.setdefault(name, []).extend(values)
+
+
+def compile_model(model, task, settings, total_steps):
+    """Compiles for a stage of `total_steps` updates; what learns must be chosen before."""
+    made = optimizer.make(settings.optimizer, settings.schedule, settings.learning_rate, total_steps)
+    optimizer.spare_from_decay(made, model.trainable_variables)
+    made.build(model.trainable_variables)
+    # With several replicas an incomplete batch is filled with rows of weight 0, which metrics must not count.
+    name = "weighted_metrics" if settings.replicas > 1 else "metrics"
+    model.compile(optimizer=made, loss=task.loss(), **{name: task.metrics()}, jit_compile="auto")
+
+
+def training_dataset(examples, settings, epochs):
+    """Returns the batches of these epochs one after the other, each epoch in its own order."""
+
+    def batches():
+        for epoch in epochs:
+            yield from batching.training_batches(examples, settings.batch_size, settings.seed, epoch)
+
+    return batching.dataset(examples, batches, settings.replicas, settings.batch_size)
+
+
+def evaluation_dataset(examples, settings):
+    """Returns all rows once, the longest first."""
+    batches = batching.ordered_batches(examples, settings.batch_size)
+    return batching.dataset(examples, lambda: batches, settings.replicas, settings.batch_size, len(batches))

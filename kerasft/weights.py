@@ -1,0 +1,128 @@
+"""Choose, count, save and load weights by path."""
+
+import hashlib
+import os
+import re
+
+import numpy as np
+
+from kerasft import surgery
+from kerasft.errors import UserError
+
+_BLOCK = re.compile(r"^(?P<name>.*?\d+[a-z]?(?:_block_?\d+|_unit_?\d+)?)(?:_|$)")
+
+
+def blocks(layers):
+    """Groups a backbone's layers into its repeated blocks, from the input upwards.
+
+    A block is a run of layers whose names begin with the same word and number (`transformer_layer_3`,
+    `block2b_expand_conv`, `conv3_block1_1_conv`).
+
+    Returns: pair of the list of layers below the first block, and a dict of block name to list of layers.
+    """
+    below, found = [], {}
+    for layer in layers:
+        match = _BLOCK.match(layer.name)
+        if match and not _is_stem(layer.name):
+            found.setdefault(match["name"], []).append(layer)
+        elif not found:
+            below.append(layer)
+    return below, found
+
+
+def matching_layers(model, pattern):
+    """Returns the layers that hold weights and whose `path` the regular expression `pattern` is found in.
+
+    Raises: UserError if the pattern is no regular expression or finds no layer; shows five paths.
+    """
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise UserError(f"layers is not a regular expression ({error}). Received: layers={pattern!r}") from error
+    layers = [layer for layer in surgery.all_layers(model) if layer.weights]
+    found = [layer for layer in layers if expression.search(layer.path)]
+    if not found:
+        paths = ", ".join(sorted({layer.path for layer in layers})[:5])
+        raise UserError(f"No layer path matches. Paths look like: {paths}. Received: layers={pattern!r}")
+    return found
+
+
+def count(variables):
+    """Returns the number of single weights in these variables."""
+    return int(sum(np.prod(variable.shape, dtype="int64") for variable in variables))
+
+
+def learned(model):
+    """Returns `{path: variable}` of all that training moves: trainable weights, and statistics of trainable layers."""
+    found = {variable.path: variable for variable in model.trainable_variables}
+    for layer in model.layers:
+        if layer.trainable:
+            found.update({v.path: v for v in layer.non_trainable_variables if _is_statistic(v)})
+    return found
+
+
+def trainable_table(model):
+    """Returns rows `(part, weights, trainable weights)` for embeddings, each block, what follows, and the head."""
+    below, found = blocks(model.backbone_layers)
+    named = {layer.name for group in (below, *found.values()) for layer in group}
+    parts = {"embeddings / stem": below, **found}
+    parts["final layers"] = [layer for layer in model.backbone_layers if layer.name not in named]
+    parts["head"] = [model.head]
+    rows = []
+    for name, layers in parts.items():
+        total = count([v for layer in layers for v in layer.weights])
+        if total:
+            rows.append((name, total, count([v for layer in layers for v in layer.trainable_weights])))
+    return rows
+
+
+def save(filepath, variables, metadata=None):
+    """Writes `{path: variable}` to a safetensors file, whole or not at all."""
+    from safetensors.numpy import save_file
+
+    arrays = {path: np.ascontiguousarray(variable.numpy()) for path, variable in variables.items()}
+    partial = f"{filepath}.partial"
+    save_file(arrays, partial, metadata=metadata)
+    os.replace(partial, filepath)
+
+
+def load(filepath, variables):
+    """Assigns the arrays of a safetensors file to `{path: variable}`.
+
+    Raises: UserError unless paths and shapes are the same on both sides; names the first that differ.
+    """
+    from safetensors.numpy import load_file
+
+    arrays = load_file(filepath)
+    differing = sorted(set(arrays) ^ set(variables))
+    differing += [path for path in set(arrays) & set(variables) if arrays[path].shape != tuple(variables[path].shape)]
+    if differing:
+        raise UserError(
+            f"{filepath} does not hold the weights of this model: {len(differing)} differ. Received: {differing[:5]}"
+        )
+    for path, variable in variables.items():
+        variable.assign(arrays[path])
+
+
+def paths(filepath):
+    """Returns the weight paths in a safetensors file."""
+    from safetensors import safe_open
+
+    with safe_open(filepath, framework="numpy") as file:
+        return set(file.keys())
+
+
+def fingerprint(variables):
+    """Returns the SHA-256 of these variables' values, in order: the identity of a base that a delta belongs to."""
+    digest = hashlib.sha256()
+    for variable in variables:
+        digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
+    return digest.hexdigest()
+
+
+def _is_stem(name):
+    return name.startswith(("stem", "conv1", "Conv1", "block1_conv", "bn1", "entry"))
+
+
+def _is_statistic(variable):
+    return variable.name.startswith("moving_")
