@@ -31,7 +31,7 @@ def show_data(examples, settings):
     line = f"{len(examples):,} examples, {steps} steps an epoch"
     if examples.lengths is not None:
         batches = batching.training_batches(examples, settings.batch_size, settings.seed, 0)
-        widths = ", ".join(str(width) for width in batching.choose_widths(examples.lengths))
+        widths = ", ".join(str(width) for width in batching.choose_widths(examples))
         line += f", {batching.padding_share(examples, batches):.0%} padding (widths {widths})"
         limit = examples.preprocessor.sequence_length
         cut = (examples.lengths >= limit).mean()
@@ -47,7 +47,11 @@ def show_end(tuner, evaluation):
         name = next(iter(evaluation.metrics))
         console.print(f"[bold]validation {name} {evaluation.metrics[name]}[/] (95 % interval)")
         console.print(f"report       {directory}/report.html")
-    console.print(f"run folder   {directory}")
-    console.print(f"watch        tensorboard --logdir {os.path.dirname(directory) or '.'}")
-    console.print(f"evaluate     kerasft evaluate {directory} DATA")
-    console.print(f"export       kerasft export {directory} {directory}/export/1")
+    lines = [
+        f"run folder   {directory}",
+        f"watch        tensorboard --logdir {os.path.dirname(directory) or '.'}",
+        f"evaluate     kerasft evaluate {directory} DATA",
+        f"export       kerasft export {directory} {directory}/export/1",
+    ]
+    # Commands are there to be copied: no line breaks in them, and a path in brackets is no markup.
+    console.print("\n".join(lines), soft_wrap=True, markup=False)

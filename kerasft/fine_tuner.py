@@ -19,6 +19,7 @@ from kerasft.pipeline import batching, clean
 from kerasft.pipeline.split import split
 from kerasft.presets import base as presets
 from kerasft.training import fit as training
+from kerasft.training import optimizer as optimizers
 from kerasft.training import precision as precisions
 
 
@@ -71,12 +72,13 @@ class FineTuner:
             task = {**({"name": task} if isinstance(task, str) else task), **task_arguments}
         elif task_arguments:
             raise UserError(f"A task object has its own arguments. Received: {task_arguments!r} with it")
-        self.task = registry.get("tasks", task)
-        self.method = registry.get("methods", method)
-        self.objectives = [registry.get("objectives", objective) for objective in objectives]
-        self.policy = precisions.resolve(precision)
-        if learning_rate is not None and not learning_rate > 0:
-            raise UserError(f"learning_rate must be above 0. Received: learning_rate={learning_rate!r}")
+        self.task, self.method, self.policy, _, *self.objectives = _all_or_all_errors(
+            functools.partial(registry.get, "tasks", task),
+            functools.partial(registry.get, "methods", method),
+            functools.partial(precisions.resolve, precision),
+            functools.partial(optimizers.check, optimizer, schedule, learning_rate),
+            *(functools.partial(registry.get, "objectives", objective) for objective in objectives),
+        )
         self.name = name or _slug(self.arguments)
         self.directory = None
         self.facts = {}
@@ -100,6 +102,7 @@ class FineTuner:
                 f"The task reads {self.task.modality}, the backbone {pretrained.modality}. "
                 f"Received: backbone={pretrained.name!r}"
             )
+        distributions.check_scope(self.strategy, pretrained.backbone)
         return pretrained
 
     @functools.cached_property
@@ -115,6 +118,7 @@ class FineTuner:
         keras.utils.set_random_seed(self.arguments["seed"])
         with self._scope():
             model = FineTunedModel(backbone, self.task.head(self.pretrained), self.objectives)
+        model.set_seed(self.arguments["seed"])
         if self.task.modality == "text":
             lean.apply(model)
         self.method.stages(1)[0].apply(model)
@@ -166,6 +170,7 @@ class FineTuner:
         Raises: UserError for unusable data or arguments, before weights are loaded.
         """
         self._check_fit(epochs, batch_size, resume)
+        distributions.check(self.strategy, batch_size, self.arguments["optimizer"])
         given = {"data": data, "validation_data": validation_data}
         # Data in memory cannot be named in a recipe.
         given = {name: value for name, value in given.items() if isinstance(value, (str, os.PathLike, dict))}
@@ -181,21 +186,22 @@ class FineTuner:
             directory=directory,
             replicas=self.strategy.num_replicas_in_sync if self.strategy else 1,
         )
-        distributions.check(self.strategy, batch_size, settings.optimizer)
         console.show_weights(self.model)
         examples = [None if f is None else self.task.examples(f, self.preprocessor) for f in (train, validation)]
         console.show_data(examples[0], settings)
         surgery.set_dtype_policy(self.model, self.policy)
-        with self._scope():
-            history = training.fit(
-                self.model,
-                self.task,
-                self.method.stages(epochs),
-                examples,
-                settings,
-                functools.partial(self._callbacks, settings, examples, callbacks),
-            )
-        surgery.set_dtype_policy(self.model, "float32")
+        try:
+            with self._scope():
+                history = training.fit(
+                    self.model,
+                    self.task,
+                    self.method.stages(epochs),
+                    examples,
+                    settings,
+                    functools.partial(self._callbacks, settings, examples, validation, callbacks),
+                )
+        finally:
+            surgery.set_dtype_policy(self.model, "float32")
         self._finish(history, settings, train, validation)
         return history
 
@@ -205,14 +211,15 @@ class FineTuner:
         self.history = history.history
         self.samples = (train if validation is None else validation).head(8)
         evaluation = None if validation is None else self._evaluate(validation)
-        self.save(settings.directory)
+        run_folder.write(self, settings.directory)
         run_folder.clear_checkpoint(settings.directory)
         console.show_end(self, evaluation)
 
-    def _callbacks(self, settings, examples, callbacks):
-        training_examples, validation = examples
+    def _callbacks(self, settings, examples, validation, callbacks):
         get = functools.partial(registry.find, "callbacks")
-        made = [get("progress")(len(training_examples)), get("terminate_on_nan")()]
+        made = [get("progress")(len(examples[0])), get("terminate_on_nan")()]
+        if not any(isinstance(callback, keras.callbacks.TensorBoard) for callback in callbacks):
+            made.append(self._tensorboard(settings, validation))
         own = any(isinstance(callback, keras.callbacks.EarlyStopping) for callback in callbacks)
         if validation is not None and not own:
             monitor, mode = self.task.monitor
@@ -220,6 +227,16 @@ class FineTuner:
                 keras.callbacks.EarlyStopping(monitor=monitor, mode=mode, patience=3, restore_best_weights=True)
             )
         return [*made, *callbacks]
+
+    def _tensorboard(self, settings, validation):
+        from kerasft.evaluation import snapshot
+
+        left_out = ("data", "validation_data", "labels", "columns", "name")
+        hparams = {name: value for name, value in self.recipe.items() if name not in left_out}
+        hparams.update(learning_rate=settings.learning_rate, precision=self.policy)
+        take = functools.partial(snapshot.take, self.task, self.model, self.preprocessor, validation)
+        directory = os.path.join(settings.directory, "logs")
+        return registry.find("callbacks", "tensorboard")(directory, hparams, None if validation is None else take)
 
     def _frames(self, data, validation_data, validation_split):
         if validation_data is not None and validation_split:
@@ -280,6 +297,8 @@ class FineTuner:
         is_data = isinstance(inputs, (dict, tf.data.Dataset)) or hasattr(inputs, "columns")
         is_data |= isinstance(inputs, list) and bool(inputs) and isinstance(inputs[0], dict)
         frame = data_sources.load(inputs) if is_data else self.task.frame_of(inputs)
+        if not len(frame):
+            raise UserError("There is nothing to predict. Received: no inputs")
         return self.task.prepare(frame, with_targets=False)
 
     def outputs(self, frame, batch_size=32):
@@ -299,8 +318,11 @@ class FineTuner:
         return run_folder.plain({**self.arguments, **run_folder.learned_arguments(self), **self.fit_arguments})
 
     def save(self, directory):
-        """Writes recipe, weights (the delta where the method has one), labels and manifest to `directory`."""
-        run_folder.write(self, os.fspath(directory))
+        """Writes recipe, weights (the delta where the method has one), labels and manifest to `directory`.
+
+        Raises: UserError if the folder holds anything already.
+        """
+        run_folder.write(self, run_folder.empty(os.fspath(directory)))
 
     def export(self, path, format="saved_model"):
         """Writes the model with its preprocessing and label names for serving, and checks it against `predict`.
@@ -326,9 +348,21 @@ def load(directory):
     return run_folder.read(os.fspath(directory), FineTuner)
 
 
+def _all_or_all_errors(*calls):
+    """Returns what each call returns, or raises one UserError with the messages of all that failed."""
+    made, errors = [], []
+    for call in calls:
+        try:
+            made.append(call())
+        except UserError as error:
+            errors.append(str(error))
+    registry.raise_if(errors)
+    return made
+
+
 def _slug(arguments):
     words = (arguments["task"], arguments["backbone"], arguments["method"])
     words = [word.get("name", "") if isinstance(word, dict) else word for word in words]
-    words = [word if isinstance(word, str) else type(word).__name__ for word in words]
+    words = [word if isinstance(word, str) else getattr(word, "name", type(word).__name__) for word in words]
     joined = "_".join(os.path.basename(word.rstrip("/")) for word in words)
     return re.sub(r"[^A-Za-z0-9]+", "_", joined).strip("_").lower()

@@ -1,7 +1,10 @@
 """The `keras.Model` that is fine-tuned: the layers of a backbone with a head on top."""
 
 import keras
+import numpy as np
 import tensorflow as tf
+
+from kerasft.errors import UserError
 
 
 @keras.saving.register_keras_serializable("kerasft")
@@ -37,6 +40,12 @@ class FineTunedModel(keras.Model):
         """The layers below the head that hold weights, from the input upwards."""
         return [layer for layer in self.layers if layer.name != self.head_name and layer.weights]
 
+    def set_seed(self, seed):
+        """Sets the seed of each random layer, so that dropout depends on `seed` alone, not on what was drawn before."""
+        states = [variable for variable in self.variables if variable.path.endswith("seed_generator_state")]
+        for state, value in zip(states, np.random.default_rng(seed).integers(2**31, size=len(states)), strict=True):
+            state.assign([value, 0])
+
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Returns the mean loss over the rows of weight above 0 of the whole batch, on however many replicas.
 
@@ -59,11 +68,18 @@ def features(backbone):
     """Returns what a head reads, as symbolic tensors, whatever the backbone's architecture.
 
     Text: `{"tokens": (batch, length, width), "mask": (batch, length)}`, and `"pooled": (batch, width)` where the
-    backbone has such an output. Image: `{"image": (batch, height, width, channels)}`.
+    backbone has such an output. Image: `{"image": (batch, height, width, channels)}`, or `(batch, patches, channels)`.
+
+    Raises: UserError if the backbone has another output than one of tokens or one of an image.
     """
     outputs = backbone.output
     if not isinstance(outputs, dict):
         outputs = {"sequence_output": outputs}
+    if "sequence_output" not in outputs:
+        raise UserError(
+            "The backbone must be an encoder or a decoder, not both, with one output for the tokens or the image. "
+            f"Received: {backbone.name!r} with the outputs {', '.join(outputs)}"
+        )
     tokens = outputs["sequence_output"]
     if not isinstance(backbone.input, dict) or "token_ids" not in backbone.input:
         return {"image": tokens}

@@ -9,6 +9,7 @@ import yaml
 
 from kerasft import registry
 from kerasft.errors import UserError, nearest
+from kerasft.registry import parameters
 
 # Where the value of a key is a plug-in by name: the plug-in's folder, and its function where it is no class.
 PLUGINS = {
@@ -27,7 +28,7 @@ RANGE_KEYS = ("choice", "min", "max", "sampling", "step")
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2: `1e-5` is a number and `no` a word, unlike in PyYAML's 1.1. No aliases, no key twice.
+    """Nearly YAML 1.2: `1e-5` is a number, `no` and `007` are words, unlike in PyYAML's 1.1. No aliases, no key twice.
 
     Aliases would let a file of a few lines grow without bound when it is walked or written.
     """
@@ -56,7 +57,8 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$")
+_NUMBER = r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?"
+_FLOAT = re.compile(rf"({_NUMBER}|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$")
 for _tag, _pattern, _first in (
     ("bool", re.compile(r"(true|True|TRUE|false|False|FALSE)$"), "tTfF"),
     ("null", re.compile(r"(~|null|Null|NULL|)$"), ["~", "n", "N", ""]),
@@ -165,24 +167,6 @@ def check(recipe, calls, origin="recipe"):
     for key in PLUGINS:
         problems += _plugin_problems(key, key, recipe.get(key))
     registry.raise_if([f"{origin}: {problem}" for problem in dict.fromkeys(problems)])
-
-
-def parameters(call):
-    """Returns `{name: is it required}` of a function's or class's arguments, or of all that `**kwargs` leads up to."""
-    owners = call.__mro__[:-1] if inspect.isclass(call) else [call]
-    found = {}
-    for owner in owners:
-        function = owner.__dict__.get("__init__") if inspect.isclass(call) else owner
-        if function is None:
-            continue
-        signature = inspect.signature(function).parameters.values()
-        kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-        for p in signature:
-            if p.name != "self" and p.kind not in kinds:
-                found.setdefault(p.name, p.default is inspect.Parameter.empty)
-        if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in signature):
-            break
-    return found
 
 
 def _task_of(recipe):

@@ -27,7 +27,8 @@ def find(folder, name, verb=None):
     allowed = names(folder)
     if name not in allowed:
         raise UserError(
-            f"kerasft/{folder}/ has no {name!r}.{nearest(name, allowed)} It has: {', '.join(allowed)}. Received: {name!r}"
+            f"kerasft/{folder}/ has no {name!r}.{nearest(name, allowed)} It has: {', '.join(allowed)}. "
+            f"Received: {name!r}"
         )
     module = importlib.import_module(f"kerasft.{folder}.{name}")
     return getattr(module, verb) if verb else _class_of(module, name)
@@ -55,19 +56,48 @@ def get(folder, identifier):
     return plugin(**arguments)
 
 
+def describe(plugin):
+    """Returns the `{"name": …, arguments}` dict of which `get` makes an equal object, or None if that cannot be.
+
+    The arguments come from `get_config`, or are attributes of the same names, as in every plug-in.
+    """
+    package, *rest = type(plugin).__module__.split(".")
+    if package != "kerasft" or len(rest) != 2 or rest[1] not in names(rest[0]):
+        return None
+    if hasattr(plugin, "get_config"):
+        return {"name": rest[1], **plugin.get_config()}
+    return {"name": rest[1], **{name: getattr(plugin, name) for name in parameters(type(plugin))}}
+
+
 def argument_errors(function, arguments, where):
     """Returns one message for each key of `arguments` that `function` does not take or misses."""
-    parameters = inspect.signature(function).parameters
-    allowed = [name for name, p in parameters.items() if name != "self" and p.kind is not p.VAR_KEYWORD]
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    allowed = parameters(function)
     errors = [
         f"{where} has no argument {key!r}.{nearest(key, allowed)} It takes: {', '.join(allowed) or 'none'}. "
         f"Received: {key}={value!r}"
         for key, value in arguments.items()
-        if key not in allowed and not takes_any
+        if key not in allowed
     ]
-    needed = [n for n in allowed if parameters[n].default is inspect.Parameter.empty and n not in arguments]
+    needed = [name for name, is_needed in allowed.items() if is_needed and name not in arguments]
     return errors + [f"{where} needs the argument {name!r}. Received: {arguments!r}" for name in needed]
+
+
+def parameters(call):
+    """Returns `{name: is it required}` of a function's or class's arguments, or of all that `**kwargs` leads up to."""
+    owners = call.__mro__[:-1] if inspect.isclass(call) else [call]
+    found = {}
+    for owner in owners:
+        function = owner.__dict__.get("__init__") if inspect.isclass(call) else owner
+        if function is None:
+            continue
+        signature = inspect.signature(function).parameters.values()
+        kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+        for p in signature:
+            if p.name != "self" and p.kind not in kinds:
+                found.setdefault(p.name, p.default is inspect.Parameter.empty)
+        if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in signature):
+            break
+    return found
 
 
 def raise_if(errors):

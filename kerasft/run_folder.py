@@ -9,33 +9,52 @@ import os
 import platform
 import shutil
 
+import keras
 import numpy as np
-import yaml
 
-from kerasft import __version__, surgery, weights
+from kerasft import __version__, registry, surgery, weights
+from kerasft import recipe as recipes
 from kerasft.errors import UserError
 from kerasft.presets import base as presets
-from kerasft.training import checkpoint
+from kerasft.training import checkpoint, optimizer
 
 FORMAT = 1
+HEADER = "Written by kerasft: the arguments of FineTuner and fit."
+# What a run writes before its manifest.
+OWN = ("architecture", "checkpoint", "logs", "recipe.yaml", "weights.safetensors", "labels.json", "history.json")
+OWN += ("samples", "metrics.json", "report.html")
 FIT_ARGUMENTS = ("data", "validation_data", "validation_split", "epochs", "batch_size")
+TRAINING_ARGUMENTS = ("optimizer", "schedule", "objectives")
 
 
 def claim(directory, resume, recipe, is_default=False):
     """Returns the folder to train in, made, with the recipe in it.
 
-    Raises: UserError if it holds a finished run, or an interrupted one that may not be continued.
+    Args:
+        directory: path.
+        resume: str. `"auto"` or `"never"`.
+        recipe: dict, as `FineTuner.recipe`.
+        is_default: bool. True if the user chose no folder: if this one cannot be had, one with a number is taken.
+
+    Raises: UserError if it holds a finished run, an interrupted one that may not be continued, or other files.
     """
-    directory = os.fspath(directory)
-    if is_default:
-        directory = _first_free(directory)
-    if os.path.exists(os.path.join(directory, "manifest.json")):
-        raise UserError(f"The folder holds a finished run; choose another. Received: directory={directory!r}")
-    done, _ = checkpoint.read(os.path.join(directory, "checkpoint"))
-    if done:
-        _check_continuation(directory, resume, recipe)
+    wanted = directory = os.fspath(directory)
+    obstacle, number = _obstacle(directory, resume, recipe), 1
+    while obstacle and is_default:
+        number += 1
+        directory = f"{wanted}-{number}"
+        obstacle = _obstacle(directory, resume, recipe)
+    if obstacle:
+        raise UserError(f"{obstacle} Received: directory={directory!r}")
     os.makedirs(directory, exist_ok=True)
-    _write_text(os.path.join(directory, "recipe.yaml"), yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True))
+    recipes.write(recipe, os.path.join(directory, "recipe.yaml"), HEADER)
+    return directory
+
+
+def empty(directory):
+    """Returns `directory`. Raises UserError if there is anything in it, which saving would overwrite."""
+    if os.path.exists(directory) and not (os.path.isdir(directory) and not os.listdir(directory)):
+        raise UserError(f"There is something here already; choose another folder. Received: directory={directory!r}")
     return directory
 
 
@@ -54,9 +73,7 @@ def write(tuner, directory):
     presets.write_architecture(tuner.pretrained, os.path.join(directory, "architecture"))
     delta = _delta(tuner)
     weights.save(os.path.join(directory, "weights.safetensors"), delta)
-    _write_text(
-        os.path.join(directory, "recipe.yaml"), yaml.safe_dump(tuner.recipe, sort_keys=False, allow_unicode=True)
-    )
+    recipes.write(tuner.recipe, os.path.join(directory, "recipe.yaml"), HEADER)
     _write_json(os.path.join(directory, "labels.json"), tuner.task.labels)
     _write_json(os.path.join(directory, "history.json"), getattr(tuner, "history", {}))
     _write_samples(tuner, directory)
@@ -68,16 +85,14 @@ def write(tuner, directory):
 def read(directory, make):
     """Returns the FineTuner of a folder, made by `make(**recipe)`, with its weights in place."""
     manifest = verified_manifest(directory)
-    with open(os.path.join(directory, "recipe.yaml"), encoding="utf-8") as file:
-        recipe = yaml.safe_load(file)
-    tuner = make(**{key: value for key, value in recipe.items() if key not in FIT_ARGUMENTS})
+    tuner = make(**_arguments(recipes.read(os.path.join(directory, "recipe.yaml"))))
     architecture = os.path.join(directory, "architecture")
     if not manifest["is_delta"]:
         tuner._restored = lambda: presets.read_architecture(architecture)
     path = os.path.join(directory, "weights.safetensors")
     saved = weights.paths(path)
-    variables = {v.path: v for v in tuner.model.variables}
-    weights.load(path, {name: variables[name] for name in saved if name in variables})
+    variables = {v.path: v for v in tuner.model.weights}
+    weights.load(path, {name: v for name, v in variables.items() if name in saved or not manifest["is_delta"]})
     if manifest["is_delta"]:
         _check_base(tuner, saved, manifest, directory)
     tuner.directory, tuner.facts = directory, manifest["facts"]
@@ -153,7 +168,7 @@ def learned_arguments(tuner):
 
 
 def plain(value):
-    """Returns `value` as YAML can hold it; an object becomes its name, which `load` refuses with a clear message."""
+    """Returns `value` as YAML can hold it: a plug-in as the dict that makes it, other objects as `{"object": name}`."""
     if isinstance(value, dict):
         kept = {key: plain(item) for key, item in value.items() if item is not None}
         return {key: item for key, item in kept.items() if item != []}
@@ -165,7 +180,12 @@ def plain(value):
         return value.item()
     if isinstance(value, (str, int, float, bool)) or value is None:
         return value
-    return getattr(value, "name", None) or type(value).__name__
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, (presets.Pretrained, keras.Model)):
+        return value.name
+    described = None if isinstance(value, optimizer.OBJECTS) else registry.describe(value)
+    return {"object": type(value).__name__} if described is None else plain(described)
 
 
 def _delta(tuner):
@@ -183,26 +203,53 @@ def _check_base(tuner, saved, manifest, directory):
         )
 
 
-def _check_continuation(directory, resume, recipe):
+def _obstacle(directory, resume, recipe):
+    """Returns why a run of `recipe` cannot be written to `directory`, or None."""
+    if os.path.exists(directory) and not os.path.isdir(directory):
+        return "This is a file; choose another name."
+    found = os.listdir(directory) if os.path.isdir(directory) else []
+    if "manifest.json" in found:
+        return "The folder holds a finished run; choose another."
+    others = sorted(name for name in found if name.removesuffix(".partial") not in OWN)
+    if "recipe.yaml" in found and not _is_own_recipe(os.path.join(directory, "recipe.yaml")):
+        others.append("recipe.yaml")
+    if others:
+        return f"The folder holds other files ({', '.join(others[:5])}); choose a new one."
+    return _continuation_obstacle(directory, resume, recipe)
+
+
+def _continuation_obstacle(directory, resume, recipe):
+    done, _ = checkpoint.read(os.path.join(directory, "checkpoint"))
+    if not done:
+        return None
     if resume == "never":
-        raise UserError(f"The folder holds an interrupted run. Received: directory={directory!r}, resume='never'")
-    with open(os.path.join(directory, "recipe.yaml"), encoding="utf-8") as file:
-        before = yaml.safe_load(file)
+        return "The folder holds an interrupted run, and resume is 'never'."
+    before = recipes.read(os.path.join(directory, "recipe.yaml"))
     changed = sorted(key for key in {*before, *recipe} if before.get(key) != recipe.get(key))
-    if changed:
-        lines = [f"{key}: was {before.get(key)!r}, now {recipe.get(key)!r}" for key in changed]
-        raise UserError(
-            "The folder holds an interrupted run of another recipe; choose another folder. "
-            f"{'; '.join(lines)}. Received: directory={directory!r}"
-        )
+    lines = [f"{key}: was {before.get(key)!r}, now {recipe.get(key)!r}" for key in changed]
+    if lines:
+        return f"The folder holds an interrupted run of another recipe; choose another folder. {'; '.join(lines)}."
+    return None
 
 
-def _first_free(directory):
-    candidate, number = directory, 1
-    while os.path.exists(os.path.join(candidate, "manifest.json")):
-        number += 1
-        candidate = f"{directory}-{number}"
-    return candidate
+def _is_own_recipe(path):
+    with open(path, "rb") as file:
+        return file.readline().strip() == f"# {HEADER}".encode()
+
+
+def _arguments(recipe):
+    """Returns the arguments of the FineTuner of a saved run.
+
+    The devices it was trained on may not be here, and how it was trained may have been an object, of which only the
+    name is known; neither matters to a model that is trained.
+    """
+    left_out = {*FIT_ARGUMENTS, "distribution"}
+    left_out |= {name for name in TRAINING_ARGUMENTS if _holds_object(recipe.get(name))}
+    return {name: value for name, value in recipe.items() if name not in left_out}
+
+
+def _holds_object(value):
+    return any(isinstance(item, dict) and "object" in item for item in (value if isinstance(value, list) else [value]))
 
 
 def _write_samples(tuner, directory):

@@ -22,6 +22,12 @@ class ClipAfterReduce:
         return list(zip(gradients, variables, strict=True))
 
 
+def adam_slots(optimizer, variable):
+    """Returns the `tf.Variable`s of both moments that a `keras.optimizers.Adam` keeps for a variable."""
+    index = optimizer._get_variable_index(variable)
+    return optimizer._momentums[index].value, optimizer._velocities[index].value
+
+
 def all_layers(model):
     """Returns every layer of the model, nested ones too. Public Keras lists only the outermost."""
     return list(model._flatten_layers(include_self=False))
@@ -44,3 +50,11 @@ def set_direction(metric, direction):
 def set_feed_forward_activation(encoder, activation):
     """Gives a KerasHub `TransformerEncoder` another activation. Ends when KerasHub's BERT takes one as argument."""
     encoder.activation = encoder._feedforward_intermediate_dense.activation = activation
+
+
+def summary_writers(callback):
+    """Returns the training and the validation writer of a `keras.callbacks.TensorBoard`, within `fit`.
+
+    A second writer to the same folder makes a second file, and TensorBoard's slower reader follows only one.
+    """
+    return callback._train_writer, callback._val_writer

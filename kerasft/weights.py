@@ -30,6 +30,12 @@ def blocks(layers):
     return below, found
 
 
+def layers_below_head(model):
+    """Returns every layer of the backbone, nested ones too."""
+    head = {id(layer) for layer in (model.head, *surgery.all_layers(model.head))}
+    return [layer for layer in surgery.all_layers(model) if id(layer) not in head]
+
+
 def matching_layers(model, pattern):
     """Returns the layers that hold weights and whose `path` the regular expression `pattern` is found in.
 

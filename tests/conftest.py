@@ -37,6 +37,39 @@ def tiny_bert(fixed_seed):
 
     It is new in each test: methods freeze, wrap and train what they get.
     """
+    return _tiny_bert()
+
+
+@pytest.fixture
+def tiny_gpt2(fixed_seed):
+    """A `Pretrained` text decoder: byte-level BPE with two merges, 2 layers, width 16, random weights."""
+    return _tiny_gpt2()
+
+
+@pytest.fixture
+def tiny_efficientnet(fixed_seed):
+    """A `Pretrained` image backbone: EfficientNet with two blocks, for images of 32 x 32, random weights."""
+    return _tiny_efficientnet()
+
+
+@pytest.fixture(scope="session")
+def make_tiny():
+    """A function that makes a new `Pretrained` by name, the same each time: `make_tiny("bert", dropout=0.0)`.
+
+    The names are "bert", "gpt2" and "efficientnet"; further arguments are those of the backbone.
+    """
+    makers = {"bert": _tiny_bert, "gpt2": _tiny_gpt2, "efficientnet": _tiny_efficientnet}
+
+    def make(name, seed=0, **arguments):
+        import keras
+
+        keras.utils.set_random_seed(seed)
+        return makers[name](**arguments)
+
+    return make
+
+
+def _tiny_bert(**arguments):
     import keras_hub
 
     from kerasft.presets.base import Pretrained
@@ -49,14 +82,13 @@ def tiny_bert(fixed_seed):
         hidden_dim=16,
         intermediate_dim=32,
         max_sequence_length=64,
+        **arguments,
     )
     tokenizer = keras_hub.tokenizers.BertTokenizer(vocabulary=vocabulary, lowercase=True)
     return Pretrained(name="tiny_bert", backbone=backbone, modality="text", converter=tokenizer)
 
 
-@pytest.fixture
-def tiny_gpt2(fixed_seed):
-    """A `Pretrained` text decoder: byte-level BPE with two merges, 2 layers, width 16, random weights."""
+def _tiny_gpt2(**arguments):
     import keras_hub
 
     from kerasft.presets.base import Pretrained
@@ -71,6 +103,7 @@ def tiny_gpt2(fixed_seed):
         hidden_dim=16,
         intermediate_dim=32,
         max_sequence_length=64,
+        **arguments,
     )
     tokenizer = keras_hub.tokenizers.GPT2Tokenizer(
         vocabulary={token: index for index, token in enumerate(tokens)}, merges=["t h", "th e"]
@@ -78,9 +111,7 @@ def tiny_gpt2(fixed_seed):
     return Pretrained(name="tiny_gpt2", backbone=backbone, modality="text", converter=tokenizer, causal=True)
 
 
-@pytest.fixture
-def tiny_efficientnet(fixed_seed):
-    """A `Pretrained` image backbone: EfficientNet with two blocks, for images of 32 x 32, random weights."""
+def _tiny_efficientnet(**arguments):
     import keras_hub
 
     from kerasft.presets.base import Pretrained
@@ -99,7 +130,7 @@ def tiny_efficientnet(fixed_seed):
         stackwise_force_input_filters=[0, 0],
         stackwise_nores_option=[False, False],
         num_features=16,
-        input_shape=(32, 32, 3),
+        **{"input_shape": (32, 32, 3), **arguments},
     )
     converter = keras_hub.layers.EfficientNetImageConverter(
         image_size=(32, 32), scale=1 / 128, offset=-127 / 128, crop_to_aspect_ratio=True

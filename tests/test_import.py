@@ -6,7 +6,7 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("module", ["kerasft", "kerasft.cli", "kerasft.recipe", "kerasft.registry"])
+@pytest.mark.parametrize("module", ["kerasft", "kerasft.cli.commands", "kerasft.recipe", "kerasft.registry"])
 def test_import_loads_neither_tensorflow_nor_keras(module):
     heavy = {"tensorflow", "keras", "keras_hub", "pandas", "sklearn", "matplotlib"}
     code = f"import sys, {module}; print(sorted({heavy} & set(sys.modules)))"

@@ -33,7 +33,11 @@ LEVELS = (
 LEVEL = {owner: level for level, owners in enumerate(LEVELS) for owner in owners}
 
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_ARGUMENTS = 400, 40, 6
-LONG_SIGNATURES = {("fine_tuner.py", "FineTuner.__init__"), ("fine_tuner.py", "FineTuner.fit")}
+LONG_SIGNATURES = {
+    ("fine_tuner.py", "FineTuner.__init__"),
+    ("fine_tuner.py", "FineTuner.fit"),
+    ("cli/commands.py", "search"),  # Its arguments are the options of a shell command.
+}
 
 # The one reader of a pickle: a `pickle.Unpickler` that knows a few harmless globals.
 PICKLE_READER = "presets/_torch_pickle.py"
@@ -71,7 +75,9 @@ def imported_owners(tree):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name.split(".")[1]) for alias in node.names if "kerasft." in alias.name)
         elif isinstance(node, ast.ImportFrom) and node.module == "kerasft":
-            yield from ((node.lineno, alias.name) for alias in node.names if alias.name != "__version__")
+            names = [alias.name for alias in node.names if alias.name != "__version__"]
+            # What is no module is one of the public names, which come from FineTuner's file.
+            yield from ((node.lineno, name if name in LEVEL else "fine_tuner") for name in names)
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("kerasft."):
             yield node.lineno, node.module.split(".")[1]
 

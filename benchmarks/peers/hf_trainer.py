@@ -36,9 +36,9 @@ class Clock(TrainerCallback):
         self.stopwatch.end()
 
 
-def tokenized(path, tokenizer):
+def tokenized(tokenizer, path, rows=None):
     """Returns a `datasets.Dataset` of token ids of their own length, and labels."""
-    texts, labels = read_table(path)
+    texts, labels = read_table(path, rows)
     return Dataset.from_dict({**tokenizer(texts, truncation=True), "labels": labels})
 
 
@@ -47,7 +47,6 @@ def training_arguments(arguments, folder):
     return TrainingArguments(
         output_dir=folder,
         num_train_epochs=arguments.epochs,
-        max_steps=arguments.steps or -1,
         per_device_train_batch_size=arguments.batch_size,
         per_device_eval_batch_size=128,
         learning_rate=arguments.learning_rate,
@@ -75,7 +74,7 @@ def main():
 
     set_seed(arguments.seed)
     tokenizer = AutoTokenizer.from_pretrained(arguments.model, model_max_length=128)
-    train, test = tokenized(arguments.train, tokenizer), tokenized(arguments.test, tokenizer)
+    train, test = tokenized(tokenizer, arguments.train, arguments.rows), tokenized(tokenizer, arguments.test)
     stopwatch = Stopwatch(len(train), arguments.batch_size)
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(

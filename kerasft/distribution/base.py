@@ -22,6 +22,8 @@ def resolve(distribution):
         return None if distribution is None else resolve(distribution)
     if isinstance(distribution, tf.distribute.Strategy):
         return _supported(distribution)
+    if not isinstance(distribution, (str, dict)):
+        raise UserError(f"distribution must be a name, a dict or a Strategy. Received: distribution={distribution!r}")
     arguments = {"name": distribution} if isinstance(distribution, str) else dict(distribution)
     name = arguments.pop("name", None)
     make = registry.find("distribution", name, "strategy")
@@ -35,24 +37,34 @@ def check(strategy, batch_size, optimizer):
     Args:
         strategy: tf.distribute.Strategy or None.
         batch_size: int. Rows of the batch that all replicas share.
-        optimizer: Keras optimizer.
+        optimizer: None, a name, a dict or a Keras optimizer.
     """
     if strategy is None:
         return
     replicas = strategy.num_replicas_in_sync
     if batch_size % replicas:
         raise UserError(f"batch_size must be a multiple of the {replicas} replicas. Received: batch_size={batch_size}")
-    clips = ("clipnorm", "clipvalue", "global_clipnorm")
-    wrong = [name for name in clips if getattr(optimizer, name, None)]
+    arguments = optimizer if isinstance(optimizer, dict) else getattr(optimizer, "__dict__", {})
+    wrong = [name for name in ("clipnorm", "clipvalue", "global_clipnorm") if arguments.get(name)]
     if wrong:
         raise UserError(
             f"Keras clips on each replica before the sum, so training would differ from one device: leave {wrong[0]} "
-            f"unset, or use the optimizer 'adamw' with clip_norm. Received: {wrong[0]}={getattr(optimizer, wrong[0])}"
+            f"unset, or use the optimizer 'adamw' with clip_norm. Received: {wrong[0]}={arguments[wrong[0]]}"
         )
-    if getattr(optimizer, "gradient_accumulation_steps", None):
+    if arguments.get("gradient_accumulation_steps"):
         raise UserError(
             "Keras cannot accumulate gradients under a strategy; use a larger batch_size. "
-            f"Received: gradient_accumulation_steps={optimizer.gradient_accumulation_steps}"
+            f"Received: gradient_accumulation_steps={arguments['gradient_accumulation_steps']}"
+        )
+
+
+def check_scope(strategy, backbone):
+    """Refuses a backbone that was made before the strategy: its weights are on one device only."""
+    created = strategy.extended.variable_created_in_scope if strategy else lambda variable: True
+    if not all(created(weight.value) for weight in backbone.weights):
+        raise UserError(
+            "The backbone must be made under the strategy: give its name, or make it within `strategy.scope()` and "
+            f"give distribution=strategy. Received: backbone={backbone.name!r}, made before"
         )
 
 

@@ -2,11 +2,12 @@
 
 import math
 
+import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from kerasft.evaluation._markup import escape, tag
 
-WIDTH, LEFT, RIGHT = 360, 40, 350
+WIDTH, LEFT, RIGHT = 320, 40, 312
 
 
 class Axes:
@@ -62,21 +63,15 @@ def reliability(bins, lowest):
         tag("circle", title(_bin_title(row)), cx=x, cy=y, r=2.5 + 4 * math.sqrt(row["count"] / most), class_="dot")
         for row, (x, y) in zip(filled, points, strict=True)
     ]
-    width = (RIGHT - LEFT) / len(bins) / (1 - lowest)
-    bars = []
-    for number, row in enumerate(bins):
-        left = axes.at(max(number / len(bins), lowest), 0)[0]
-        right = axes.at((number + 1) / len(bins), 0)[0]
-        if row["count"] and right > left:
-            bars.append(bar(left, right, 262, 44 * row["count"] / most, "neutral", _bin_title(row)))
+    histogram = Axes((lowest, 1), (0, most), top=218, bottom=262)
     drawn = [
         axes.rulers([0, 0.25, 0.5, 0.75, 1]),
         line(axes.at(lowest, lowest), axes.at(1, 1), "ideal"),
-        polyline(points, "validation") if width else "",
+        polyline(points, "validation"),
         *dots,
-        *bars,
-        line((LEFT, 262), (RIGHT, 262), "axis"),
-        "".join(label(axes.at(tick, 0)[0], 278, _number(tick)) for tick in _shares(lowest)),
+        *_bars(histogram, np.linspace(0, 1, len(bins) + 1), [row["count"] for row in bins], "neutral"),
+        line((LEFT, histogram.bottom), (RIGHT, histogram.bottom), "axis"),
+        histogram.numbers(_shares(lowest)),
     ]
     return chart("".join(drawn), 288, "accuracy against confidence")
 
@@ -93,10 +88,7 @@ def distribution(edges, rows):
         axes = Axes((edges[0], edges[-1]), (0, max(max(counts), 1)), top=34 + 132 * number, bottom=124 + 132 * number)
         drawn.append(label(LEFT, axes.top - 14, heading, "start", class_="heading"))
         drawn.append(axes.rulers([0, max(counts)] if max(counts) else [0]))
-        for left, right, count in zip(edges[:-1], edges[1:], counts, strict=True):
-            (start, top), (end, _) = axes.at(left, count), axes.at(right, count)
-            what = f"{left:.2f} to {right:.2f}: {count:,}"
-            drawn.append(bar(start, end, axes.bottom, axes.bottom - top, kind, what) if count else "")
+        drawn += _bars(axes, edges, counts, kind)
     drawn.append(axes.numbers(_shares(edges[0])))
     return chart("".join(drawn), 288, "how sure the model was")
 
@@ -116,7 +108,7 @@ def interval(estimate, ends=(0, 1)):
 
 
 def chart(content, height, description):
-    """Returns the SVG of a chart 360 units wide."""
+    """Returns the SVG of a chart 320 units wide."""
     box = f"0 0 {WIDTH} {height}"
     return tag("svg", title(description), content, viewBox=box, class_="chart", role="img")
 
@@ -141,10 +133,13 @@ def polyline(points, kind):
     return tag("polyline", points=" ".join(f"{x:.1f},{y:.1f}" for x, y in points), class_=f"course {kind}")
 
 
-def bar(left, right, bottom, height, kind, what):
-    """Returns a bar that stands on `bottom`, visible however small."""
-    height = max(float(height), 1.0)
-    return tag("rect", title(what), x=left + 0.5, y=bottom - height, width=right - left - 1, height=height, class_=kind)
+def _bars(axes, edges, counts, kind):
+    for left, right, count in zip(edges[:-1], edges[1:], counts, strict=True):
+        if count:
+            (start, top), (end, _) = axes.at(max(left, axes.x[0]), count), axes.at(right, count)
+            height = max(axes.bottom - top, 1.0)  # visible however small
+            size = {"x": start + 0.5, "y": axes.bottom - height, "width": end - start - 1, "height": height}
+            yield tag("rect", title(f"{left:.2f} to {right:.2f}: {count:,}"), class_=kind, **size)
 
 
 def _course(axes, values, kind):
@@ -167,7 +162,8 @@ def _course(axes, values, kind):
 def _ticks(low, high, integer=False):
     if low == high:
         low, high = low - abs(low or 1) / 10, high + abs(high or 1) / 10
-    return MaxNLocator(4, integer=integer, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high).tolist()
+    ticks = MaxNLocator(4, integer=integer, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    return [float(tick) for tick in ticks]
 
 
 def _shares(lowest):
@@ -175,6 +171,9 @@ def _shares(lowest):
 
 
 def _number(value):
+    if value and abs(value) < 1e-3:
+        mantissa, exponent = f"{value:.2e}".split("e")
+        return f"{float(mantissa):g}e{int(exponent)}"
     return f"{value:,.0f}" if value == round(value) and abs(value) < 1e6 else f"{value:.4g}"
 
 

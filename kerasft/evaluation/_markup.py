@@ -21,7 +21,7 @@ def tag(name, *content, **attributes):
 
 
 def escape(text):
-    """Returns any value as text that markup cannot escape from; what would not print becomes `\N{REPLACEMENT CHARACTER}`."""
+    """Returns any value as text that cannot end an element or an attribute; what would not print is replaced."""
     return html.escape(_UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", str(text)))
 
 
@@ -38,6 +38,18 @@ def clip(text, width):
 def percent(share, digits=1):
     """Returns `91.3 %` for 0.913, with a space that does not break."""
     return f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"
+
+
+def section(heading, words, content):
+    """Returns a part of the page: heading, a sentence on how to read it, and markup."""
+    return tag("section", tag("h2", escape(heading)), tag("p", words) if words else tag("p"), content)
+
+
+def table(names, rows, **attributes):
+    """Returns a table: names of the columns, `#` before those of numbers, and the cells of each row as markup."""
+    heads = [tag("th", escape(name.lstrip("#")), class_="number" if name.startswith("#") else None) for name in names]
+    head = tag("thead", tag("tr", *heads))
+    return tag("table", head, tag("tbody", *(tag("tr", *cells) for cells in rows)), **attributes)
 
 
 def _short(value):

@@ -18,7 +18,7 @@ class Layout(NamedTuple):
         number: size of the counts in the cells, 0 where there is no room for any.
         left: room for the labels of the rows.
         top: room for those of the columns.
-        is_slanted: bool. Whether the latter are too long to stand side by side.
+        angle: degrees that the latter are turned by, since they are too long to stand side by side.
     """
 
     classes: int
@@ -27,7 +27,7 @@ class Layout(NamedTuple):
     number: int
     left: float
     top: float
-    is_slanted: bool
+    angle: int
 
     def at(self, row, column):
         """Returns the upper left corner of a cell."""
@@ -35,7 +35,7 @@ class Layout(NamedTuple):
 
 
 # Up to so many classes: side of a cell, size of its label's letters and of its count's.
-_SIZES = ((3, 92, 13, 17), (6, 64, 13, 14), (12, 46, 12, 12), (24, 28, 11, 0), (48, 17, 10, 0), (np.inf, 9, 8, 0))
+_SIZES = ((3, 92, 13, 17), (6, 64, 13, 14), (12, 46, 12, 12), (24, 28, 11, 0), (48, 17, 10, 0), (np.inf, 10, 9, 0))
 
 
 def matrix(confusion, labels):
@@ -56,7 +56,7 @@ def matrix(confusion, labels):
     for number, name in enumerate(names):
         drawn += [_row_name(layout, number, name), _column_name(layout, number, name)]
     across, down = layout.at(len(labels), len(labels))
-    box = f"0 0 {across + (layout.left * 0.62 if layout.is_slanted else 2):.0f} {down + 2:.0f}"
+    box = f"0 0 {across + (layout.left * 0.62 if layout.angle == 45 else 2):.0f} {down + 2:.0f}"
     width, height = box.split()[2:]
     described = title(f"confusion matrix of {len(labels)} classes")
     return tag("svg", described, *drawn, viewBox=box, width=width, height=height, class_="matrix", role="img")
@@ -74,9 +74,10 @@ def mix_ups(confusion, labels, shown=8):
 def _layout(names):
     cell, letter, number = next(sizes for most, *sizes in _SIZES if len(names) <= most)
     longest = max(map(len, names)) * letter * 0.6
-    is_slanted = longest > cell - 4
-    top = longest * 0.75 + 12 if is_slanted else letter + 12
-    return Layout(len(names), cell, letter, number, longest + 14, top, is_slanted)
+    angle, top = 0, letter + 12
+    if longest > cell - 4:
+        angle, top = (45, longest * 0.75 + 12) if cell > 1.5 * letter else (90, longest + 12)
+    return Layout(len(names), cell, letter, number, longest + 14, top, angle)
 
 
 def _grid(layout):
@@ -85,7 +86,8 @@ def _grid(layout):
     drawn = []
     for number in range(0, layout.classes + 1, every):
         across, down = layout.at(number, number)
-        drawn += [line((across, first[1]), (across, last[1]), "ruler"), line((first[0], down), (last[0], down), "ruler")]
+        drawn.append(line((across, first[1]), (across, last[1]), "ruler"))
+        drawn.append(line((first[0], down), (last[0], down), "ruler"))
     return drawn
 
 
@@ -94,24 +96,28 @@ def _cell(layout, row, column, count, share):
     gap = 1 if layout.number else 0
     side = layout.cell - 2 * gap
     opacity = f"{0.06 + 0.94 * share:.2f}"
-    kind = "heat" if row == column else "heat off"
-    yield tag("rect", x=across + gap, y=down + gap, width=side, height=side, fill_opacity=opacity, class_=kind)
+    yield tag("rect", x=across + gap, y=down + gap, width=side, height=side, fill_opacity=opacity, class_="heat")
     if layout.number:
         centre = across + layout.cell / 2, down + layout.cell / 2 + layout.number * 0.35
         kind = "count on" if share > 0.5 else "count"
-        yield label(*centre, f"{count:,}", font_size=layout.number, class_=kind)
+        yield label(*centre, f"{count:,}", style=_size(layout.number), class_=kind)
 
 
 def _row_name(layout, number, name):
     across, down = layout.at(number, 0)
     middle = down + layout.cell / 2 + layout.letter * 0.35
-    return label(across - 8, middle, name, "end", font_size=layout.letter)
+    return label(across - 8, middle, name, "end", style=_size(layout.letter))
 
 
 def _column_name(layout, number, name):
     across, down = layout.at(0, number)
     across, down = across + layout.cell / 2, down - 8
-    if not layout.is_slanted:
-        return label(across, down, name, font_size=layout.letter)
-    turn = f"rotate(-45 {across + layout.letter * 0.3:.1f} {down:.1f})"
-    return label(across + layout.letter * 0.3, down, name, "start", font_size=layout.letter, transform=turn)
+    if not layout.angle:
+        return label(across, down, name, style=_size(layout.letter))
+    across += layout.letter * 0.35  # the middle of the letters, not their foot, above the middle of the column
+    turn = f"rotate(-{layout.angle} {across:.1f} {down:.1f})"
+    return label(across, down, name, "start", style=_size(layout.letter), transform=turn)
+
+
+def _size(pixels):
+    return f"font-size:{pixels}px"

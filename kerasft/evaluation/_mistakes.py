@@ -34,9 +34,9 @@ def noun(frame):
 
 def preview(frame, position):
     """Returns the text, both texts on a line each, or the image as the table holds it; None if it holds neither."""
-    columns = [name for name in ("text", "text_pair", "image") if frame is not None and name in frame]
-    values = [frame[name].iloc[position] for name in columns]
-    return "\n".join(map(str, values)) if len(values) > 1 else next(iter(values), None)
+    if frame is None or "image" in frame:
+        return None if frame is None else frame["image"].iloc[position]
+    return "\n".join(str(frame[name].iloc[position]) for name in ("text", "text_pair") if name in frame) or None
 
 
 def row_number(frame, position):

@@ -5,48 +5,56 @@ import contextlib
 import keras_hub
 import tensorflow as tf
 
+LIMIT = 100_000  # words, of some 100 bytes each
+
 
 @contextlib.contextmanager
-def forgotten(preprocessor):
-    """Lets graphs that are traced within the block tokenize each batch afresh, without a table that grows.
+def bounded(preprocessor):
+    """Gives the tokenizer a new, bounded cache of words for the graphs that are traced within the block.
 
-    With that table an export would hold the words of the training data, and a server's memory grow with each new
-    word for as long as it runs.
+    With its own, an export would hold the words of the training data, and a server's memory would grow with each
+    new word for as long as it runs.
     """
     tokenizer = getattr(preprocessor, "tokenizer", None)
     if not isinstance(tokenizer, keras_hub.tokenizers.BytePairTokenizer):
         yield
         return
-    kept, tokenizer.cache = tokenizer.cache, BatchCache(tokenizer.unsplittable_tokens or [])
+    kept = tokenizer.cache
+    tokenizer.cache = BoundedCache(type(kept)(), tokenizer.unsplittable_tokens or [])
     try:
         yield
     finally:
         tokenizer.cache = kept
 
 
-class BatchCache:
-    """Takes the place of KerasHub's cache and knows only the batch at hand.
+class BoundedCache(tf.Module):
+    """Takes the place of a `BytePairTokenizer`'s cache and stops growing at `LIMIT` words.
 
-    The tokenizer looks all words up, inserts the pieces of those that were not found, in order, and looks all up
-    again; that is all that is answered here.
+    The tokenizer looks the words of a batch up, inserts the pieces of those that were not found, in order, and looks
+    the batch up again. The second answer is made of the first and of what was inserted, kept or not.
 
     Args:
+        cache: KerasHub's cache, empty.
         whole: list of str. Special tokens, whose only piece is the token itself.
     """
 
-    def __init__(self, whole):
-        self.whole = whole
+    def __init__(self, cache, whole):
+        super().__init__()
+        self.cache = cache
         self.pieces = None
+        if whole:
+            cache.insert(whole, whole)
 
     def lookup(self, words):
-        """Returns the pieces of each word, joined by blanks, `""` where they are not known: `(words,)` strings."""
-        is_whole = tf.equal(words[:, None], tf.constant(self.whole, tf.string, (1, len(self.whole))))
-        found = tf.where(tf.reduce_any(is_whole, axis=1), words, "")
-        if self.pieces is None:
-            return found
-        pieces, self.pieces = self.pieces, None
-        return tf.tensor_scatter_nd_update(found, tf.where(found == ""), pieces)
+        """Returns the pieces of each word, joined by blanks, or `""` where it is not known: `(words,)` strings."""
+        found = self.cache.lookup(words) if self.pieces is None else self.found
+        pieces, self.pieces, self.found = self.pieces, None, found
+        return found if pieces is None else tf.tensor_scatter_nd_update(found, tf.where(found == ""), pieces)
 
     def insert(self, words, pieces):
-        """Takes the pieces of the words that the last `lookup` did not find."""
+        """Takes the pieces of the words that `lookup` did not find, and keeps them while there is room."""
         self.pieces = pieces
+        has_room = self.cache.id2value.size() + tf.size(words, tf.int64) <= LIMIT
+        # An empty insert rather than a condition: the tokenizer is already inside one.
+        kept = tf.boolean_mask(words, tf.fill(tf.shape(words), has_room))
+        self.cache.insert(kept, tf.boolean_mask(pieces, tf.fill(tf.shape(words), has_room)))

@@ -52,7 +52,7 @@ def _save(tuner, folder):
         return task.decode(model(preprocessor(inputs if len(inputs) > 1 else inputs[0]), training=False))
 
     signature = tf.function(serve, input_signature=list(task.signature().values()), autograph=False)
-    with _word_cache.forgotten(preprocessor):
+    with _word_cache.bounded(preprocessor):
         function = signature.get_concrete_function()
         module = tf.Module(name="model")
         module.weights = list(function.variables)

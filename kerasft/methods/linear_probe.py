@@ -2,6 +2,9 @@
 
 from typing import ClassVar
 
+import keras
+
+from kerasft import weights
 from kerasft.methods.base import Method
 
 
@@ -20,3 +23,6 @@ class LinearProbe(Method):
     def apply(self, model):
         for layer in model.layers:
             layer.trainable = layer is model.head
+        for layer in weights.layers_below_head(model):
+            if isinstance(layer, keras.layers.Dropout):
+                layer.rate = 0.0  # Keras drops out in layers that do not learn, too.

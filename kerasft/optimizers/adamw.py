@@ -3,7 +3,8 @@
 import keras
 import tensorflow as tf
 
-from kerasft.surgery import ClipAfterReduce
+from kerasft.errors import UserError
+from kerasft.surgery import ClipAfterReduce, adam_slots
 
 
 @keras.saving.register_keras_serializable("kerasft")
@@ -19,10 +20,13 @@ class AdamW(ClipAfterReduce, keras.optimizers.AdamW):
         clip_norm: float or None. Greatest global norm of the gradient.
         **kwargs: of `keras.optimizers.AdamW`.
 
+    Raises: UserError for `amsgrad`, which the fused kernel does not have.
     Source: Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101, algorithm 2.
     """
 
     def __init__(self, learning_rate=5e-5, weight_decay=0.01, clip_norm=1.0, **kwargs):
+        if kwargs.get("amsgrad"):
+            raise UserError("adamw has no amsgrad; give a keras.optimizers.AdamW. Received: amsgrad=True")
         super().__init__(learning_rate=learning_rate, weight_decay=weight_decay, **kwargs)
         self.clip_norm = clip_norm
 
@@ -37,8 +41,7 @@ class AdamW(ClipAfterReduce, keras.optimizers.AdamW):
         )
 
     def update_step(self, gradient, variable, learning_rate):
-        index = self._get_variable_index(variable)
-        momentum, velocity = self._momentums[index].value, self._velocities[index].value
+        momentum, velocity = adam_slots(self, variable)
         step = tf.cast(self.iterations + 1, variable.dtype)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,

@@ -38,15 +38,21 @@ def ordered_batches(examples, batch_size):
     return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
 
 
-def choose_widths(lengths, count=WIDTHS):
-    """Returns up to `count` widths in tokens, multiples of 8 at even quantiles of the lengths, the longest included."""
-    quantiles = np.quantile(lengths, np.linspace(1 / count, 1, count))
-    return np.unique(np.ceil(np.maximum(quantiles, 1) / 8).astype(int) * 8)
+def choose_widths(examples, count=WIDTHS):
+    """Returns up to `count` widths in tokens: multiples of 8 at even quantiles of the lengths, the longest included.
+
+    None is wider than the preprocessor's `sequence_length`: a backbone may have no position beyond it.
+    """
+    if examples.preprocessor.fixed_width:
+        return np.array([examples.preprocessor.fixed_width])
+    quantiles = np.quantile(examples.lengths, np.linspace(1 / count, 1, count))
+    widths = np.ceil(np.maximum(quantiles, 1) / 8).astype(int) * 8
+    return np.unique(np.minimum(widths, examples.preprocessor.sequence_length))
 
 
 def padding_share(examples, batches):
     """Returns the share of the positions of these batches that hold padding, 0 to 1."""
-    lengths, widths = examples.lengths, choose_widths(examples.lengths)
+    lengths, widths = examples.lengths, choose_widths(examples)
     padded = sum(len(batch) * _width(lengths[batch], widths) for batch in batches)
     return 1 - float(lengths.sum()) / padded
 
@@ -67,7 +73,7 @@ def dataset(examples, batches, replicas=1, batch_size=None, count=None):
         batch_size: int. Rows of a full batch; needed with more than one replica.
         count: int or None. Number of batches, where it is known.
     """
-    widths = choose_widths(examples.lengths) if examples.lengths is not None else None
+    widths = None if examples.lengths is None else choose_widths(examples)
 
     def generate():
         for rows in batches():

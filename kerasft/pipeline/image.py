@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasft.errors import UserError
+from kerasft.pipeline import clean
 
 
 @keras.saving.register_keras_serializable("kerasft")
@@ -91,19 +91,31 @@ class Images:
 
 
 def collect(preprocessor, column, targets=None):
-    """Makes `Images` of a column of paths, encoded bytes or uint8 arrays.
+    """Makes `Images` of a column of paths, encoded bytes or arrays of whole numbers.
 
-    Arrays of one shape stay as they are; arrays of several shapes are kept as PNG, which loses nothing.
+    Arrays of one shape stay as they are. Several shapes, and columns of several kinds, are kept encoded, arrays as
+    PNG, which loses nothing.
     """
-    first = column.iloc[0] if len(column) else b""
-    if not isinstance(first, np.ndarray):
-        return Images(column.to_numpy(dtype=object), targets, preprocessor, are_paths=isinstance(first, str))
-    arrays = [image if image.ndim == 3 else image[..., None] for image in column]
-    if len({image.shape for image in arrays}) == 1:
-        return Images(_bytes_of(np.stack(arrays)), targets, preprocessor)
-    encoded = np.empty(len(arrays), dtype=object)
-    encoded[:] = [encode(image) for image in arrays]
-    return Images(encoded, targets, preprocessor)
+    images = column.tolist()
+    if all(isinstance(image, np.ndarray) for image in images):
+        arrays = [_with_channels(image) for image in images]
+        if len({array.shape for array in arrays}) == 1:
+            return Images(np.stack(arrays).astype("uint8"), targets, preprocessor)
+    are_paths = all(isinstance(image, str) for image in images)
+    values = np.empty(len(images), dtype=object)
+    values[:] = images if are_paths else [encode(image) for image in images]
+    return Images(values, targets, preprocessor, are_paths)
+
+
+def fraction_problems(frame, column):
+    """Returns a message for each row of `column` that holds an array of fractions, which no image file can hold."""
+    origin = frame.attrs.get("origin", "data")
+    return [
+        f"{origin}, row {row}: {column} holds fractions; round it to whole numbers, 0 to 255. "
+        f"Received: {clean.brief(image)}"
+        for row, image in zip(frame.index, frame[column], strict=True)
+        if isinstance(image, np.ndarray) and not np.array_equal(image, np.round(image))
+    ]
 
 
 def decode(image):
@@ -119,14 +131,8 @@ def encode(image):
     if isinstance(image, str):
         with open(image, "rb") as file:
             return file.read()
-    return tf.io.encode_png(_bytes_of(image if image.ndim == 3 else image[..., None])).numpy()
+    return tf.io.encode_png(_with_channels(image).astype("uint8")).numpy()
 
 
-def _bytes_of(pixels):
-    whole = pixels.astype("uint8")
-    if not np.array_equal(whole, pixels):
-        raise UserError(
-            "Image arrays must hold whole numbers from 0 to 255 (multiply images scaled to 0..1 by 255). "
-            f"Received: dtype={pixels.dtype}, values from {pixels.min()} to {pixels.max()}"
-        )
-    return whole
+def _with_channels(image):
+    return image if image.ndim == 3 else image[..., None]

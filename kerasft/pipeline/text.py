@@ -13,7 +13,8 @@ class TextPreprocessor(keras.layers.Layer):
     """Turns one or two columns of strings into a backbone's inputs, as wide as the longest row.
 
     The same object makes the training batches and the first ops of the exported graph. Rows longer than
-    `sequence_length` are cut; of a pair, the longer text first (round robin).
+    `sequence_length` are cut; of a pair, the longer text first (round robin). A backbone that reads no `padding_mask`
+    sees the padding, so for it all rows are `sequence_length` wide: the other rows of a batch must not matter.
 
     Args:
         tokenizer: KerasHub tokenizer layer.
@@ -21,7 +22,7 @@ class TextPreprocessor(keras.layers.Layer):
         sequence_length: int. Greatest length in tokens, marks included.
         inputs: names of the backbone's inputs: of `token_ids`, `padding_mask`, `segment_ids`.
 
-    Input shape: `(batch,)` strings, or a tuple of two of them.
+    Input shape: `(batch,)` strings or a list of str, or a tuple of two of them.
     Output shape: dict of `(batch, length)` int32.
     """
 
@@ -38,15 +39,21 @@ class TextPreprocessor(keras.layers.Layer):
         """The id that fills a row; the mask, not this id, says what is padding."""
         return self.tokenizer.pad_token_id or 0
 
+    @property
+    def fixed_width(self):
+        """The width of every batch in tokens, or None if it may vary."""
+        return None if "padding_mask" in self.inputs else self.sequence_length
+
     def call(self, texts):
         rows = self.rows(texts)
-        dense = {"token_ids": rows["token_ids"].to_tensor(self.pad_id), "segment_ids": rows["segment_ids"].to_tensor(0)}
+        shape = (None, self.fixed_width)
+        dense = {name: rows[name].to_tensor(self.pad_id if name == "token_ids" else 0, shape=shape) for name in rows}
         dense["padding_mask"] = tf.sequence_mask(rows["token_ids"].row_lengths(), dtype="int32")
         return {name: dense[name] for name in self.inputs}
 
     def rows(self, texts):
         """Returns `token_ids` and `segment_ids`, each a ragged `(batch, None)` int32 tensor."""
-        texts = texts if isinstance(texts, (tuple, list)) else (texts,)
+        texts = texts if isinstance(texts, tuple) else (texts,)
         segments = [tf.cast(_ragged(self.tokenizer(text)), "int32") for text in texts]
         marks = [self.marks["start"], *[self.marks["separator"]] * (len(segments) - 1), self.marks["end"]]
         room = self.sequence_length - sum(len(mark) for mark in marks)

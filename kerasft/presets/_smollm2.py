@@ -66,7 +66,8 @@ class SmolLM2Tokenizer(keras_hub.tokenizers.BytePairTokenizer):
         self.end_token_id, self.pad_token_id = ids[END], ids[PAD]
         pairs = [merge.split(" ") for merge in self.merges]
         self.merged_ids = np.array([ids[left + right] for left, right in pairs], "int32")
-        keys = np.array([ids[left] * len(ids) + ids[right] for left, right in pairs], "int64")
+        self.first_free_id = max(ids.values()) + 1
+        keys = np.array([ids[left] * self.first_free_id + ids[right] for left, right in pairs], "int64")
         self.merge_ranks_by_key = np.argsort(keys).astype("int32")
         self.merge_keys = keys[self.merge_ranks_by_key]
         self.byte_ids = np.array([ids.get(symbol, -1) for symbol in _byte_symbols()], "int32")
@@ -135,7 +136,7 @@ class SmolLM2Tokenizer(keras_hub.tokenizers.BytePairTokenizer):
 
     def ranks(self, ids, rows):
         """Returns the rank of each id and the next, `NEVER` where they lie in two rows or no rule merges them."""
-        pairs = tf.cast(ids[:-1], "int64") * len(self.vocabulary) + tf.cast(ids[1:], "int64")
+        pairs = tf.cast(ids[:-1], "int64") * self.first_free_id + tf.cast(ids[1:], "int64")
         places = tf.minimum(tf.searchsorted(self.merge_keys, pairs), len(self.merge_keys) - 1)
         is_rule = (tf.gather(self.merge_keys, places) == pairs) & (rows[:-1] == rows[1:])
         return tf.where(is_rule, tf.gather(self.merge_ranks_by_key, places), NEVER)

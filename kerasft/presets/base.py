@@ -161,8 +161,9 @@ def _from_model(model):
     import keras
     import keras_hub
 
-    if not isinstance(model, keras.Model):
-        raise UserError(f"backbone must be a name, a folder, a Pretrained or a keras.Model. Received: {model!r}")
+    # A Sequential or subclassed model has no symbolic input for a head to be wired to.
+    if not isinstance(model, keras.Model) or not hasattr(model, "input"):
+        raise UserError(f"backbone must be a name, a folder, a Pretrained or a functional model. Received: {model!r}")
     if modality_of(model) == "text":
         raise UserError(
             "A text backbone needs its tokenizer: backbone=Pretrained(name, backbone, 'text', tokenizer) "
@@ -185,10 +186,9 @@ def _serialize(part):
         if name not in config and isinstance(value, (bool, int, float, str)):
             config[name] = value
     if "stackwise_width_coefficients" in config:
-        # EfficientNet does not even keep it as an attribute.
-        config.setdefault(
-            "num_features", part.get_layer("top_conv").filters / config["stackwise_width_coefficients"][-1]
-        )
+        # This one EfficientNet does not even keep.
+        width = config["stackwise_width_coefficients"][-1]
+        config.setdefault("num_features", part.get_layer("top_conv").filters / width)
     return serialized
 
 

@@ -1,6 +1,10 @@
 """Linear warm-up, then linear decay."""
 
+import numbers
+
 import keras
+
+from kerasft.errors import UserError
 
 
 @keras.saving.register_keras_serializable("kerasft")
@@ -12,10 +16,13 @@ class Linear(keras.optimizers.schedules.LearningRateSchedule):
         total_steps: int. Updates of the whole training.
         warmup: float from 0 to 1. Share of the steps that warm up.
 
+    Raises: UserError if `warmup` is no such share.
     Source: Devlin et al. 2018, https://arxiv.org/abs/1810.04805, appendix A.2.
     """
 
     def __init__(self, learning_rate, total_steps, warmup=0.1):
+        if not (isinstance(warmup, numbers.Real) and 0 <= warmup <= 1):
+            raise UserError(f"linear: warmup is a share of the steps, 0 to 1. Received: warmup={warmup!r}")
         self.learning_rate = learning_rate
         self.total_steps = total_steps
         self.warmup = warmup

@@ -24,7 +24,8 @@ class ClassificationHead(keras.layers.Layer):
         dropout: float from 0 to 1.
 
     Input shape: `{"tokens": (batch, length, width), "mask": (batch, length)}` or
-        `{"pooled": (batch, width)}` or `{"image": (batch, height, width, channels)}`; `reads` says which.
+        `{"pooled": (batch, width)}` or `{"image": (batch, height, width, channels)}` or
+        `{"image": (batch, patches, channels)}`; `reads` says which.
     Output shape: `(batch, num_classes)` float32 logits.
     """
 
@@ -47,7 +48,7 @@ class ClassificationHead(keras.layers.Layer):
 
     def _pool(self, features):
         if "image" in features:
-            return keras.ops.mean(features["image"], axis=(1, 2))
+            return keras.ops.mean(features["image"], axis=range(1, len(features["image"].shape) - 1))
         if self.pooling == "pooled":
             return features["pooled"]
         tokens = features["tokens"]
@@ -55,7 +56,7 @@ class ClassificationHead(keras.layers.Layer):
             return tokens[:, 0]
         if self.pooling == "last":
             last = keras.ops.sum(keras.ops.cast(features["mask"], "int32"), axis=1) - 1
-            return keras.ops.take_along_axis(tokens, last[:, None, None], axis=1)[:, 0]
+            return tf.gather(tokens, last, batch_dims=1)  # `keras.ops.take_along_axis` fails on a batch of 0 rows.
         mask = keras.ops.cast(features["mask"], tokens.dtype)[..., None]
         return keras.ops.sum(tokens * mask, axis=1) / keras.ops.maximum(keras.ops.sum(mask, axis=1), 1)
 

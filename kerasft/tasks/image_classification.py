@@ -34,8 +34,15 @@ class ImageClassification(Classification):
             raise UserError(f"image_size must be a whole number, 32 or more. Received: image_size={image_size!r}")
         self.image_size = image_size
 
+    def prepare(self, frame, with_targets=True):
+        column = self.columns.get("image", "image")
+        if column in frame:
+            frame = clean.resolve_paths(frame, column)
+        return super().prepare(frame, with_targets)
+
     def frame_of(self, inputs):
-        inputs = [inputs] if isinstance(inputs, (str, bytes, os.PathLike)) else list(inputs)
+        is_one = isinstance(inputs, (str, bytes, os.PathLike)) or (isinstance(inputs, np.ndarray) and _is_image(inputs))
+        inputs = [inputs] if is_one else list(inputs)
         inputs = [os.fspath(item) if isinstance(item, os.PathLike) else item for item in inputs]
         frame = pd.DataFrame({"image": pd.Series(inputs, dtype=object)})
         frame.index = range(1, len(frame) + 1)
@@ -47,6 +54,11 @@ class ImageClassification(Classification):
         # float32 whatever the training precision is: pixels must not lose bits before the first layer.
         config = {**converter.get_config(), "dtype": "float32"}
         if self.image_size:
+            fixed = pretrained.backbone.input_shape[1:3]
+            if any(side not in (None, self.image_size) for side in fixed):
+                raise UserError(
+                    f"{pretrained.name} takes images of {fixed} only. Received: image_size={self.image_size}"
+                )
             config["image_size"] = (self.image_size, self.image_size)
         return image.ImagePreprocessor(type(converter).from_config(config))
 
@@ -85,4 +97,9 @@ class ImageClassification(Classification):
         return {"image": True, "label": True} if with_targets else {"image": True}
 
     def _problems(self, frame):
-        return clean.image_problems(frame, "image")
+        return clean.image_problems(frame, "image") or image.fraction_problems(frame, "image")
+
+
+def _is_image(array):
+    """True for one image, `(height, width)` or `(height, width, channels)`; `(rows, height, width)` are grey images."""
+    return array.ndim == 2 or (array.ndim == 3 and array.shape[-1] in (1, 3, 4))

@@ -1,5 +1,6 @@
 """A label for a text, or for a pair of texts."""
 
+import math
 from typing import ClassVar
 
 import keras_hub
@@ -22,7 +23,7 @@ EDGE_CASES = [
     " two  blanks, tab\tnew\nline\r\n, no-break\u00a0space, zero\u200bwidth, \ufeff ",
     "controls \x01 \x07 \x1b[0m \x7f \x85",
     "[CLS] [SEP] [MASK] [PAD] <s> </s> <|endoftext|> <unk> ##ing ▁a Ġa",
-    "x" * 500,
+    "x" * 120,
     "word " * 3000,
 ]
 
@@ -36,8 +37,8 @@ class TextClassification(Classification):
         labels: list of str or None. Names of the classes in order; learned from the training data if None.
         pair: bool. Two texts each example.
         multi_label: bool. Any number of labels each example, given as a list or joined by `|`.
-        pooling: str. `"auto"`, `"mean"`, `"first"`, `"last"` or `"pooled"`.
-        sequence_length: int or None. Greatest length in tokens; None is the backbone's, 512 at most.
+        pooling: str. `"auto"`, `"mean"`, `"first"`, `"last"` or `"pooled"`, the backbone's own.
+        sequence_length: int, 8 or more, or None. Greatest length in tokens; None is the backbone's, 512 at most.
         dropout: float. Before the last layer.
         columns: dict. The data's names for ours, such as `{"text": "review", "label": "stars"}`.
 
@@ -50,6 +51,9 @@ class TextClassification(Classification):
         super().__init__(labels, **kwargs)
         if pooling not in ("auto", *POOLINGS):
             raise UserError(f"pooling must be 'auto' or one of {', '.join(POOLINGS)}. Received: pooling={pooling!r}")
+        is_whole = isinstance(sequence_length, int) and not isinstance(sequence_length, bool)
+        if sequence_length is not None and not (is_whole and sequence_length >= 8):
+            raise UserError(f"sequence_length must be a whole number, 8 or more. Received: {sequence_length!r}")
         self.pair = pair
         self.pooling = pooling
         self.sequence_length = sequence_length
@@ -71,10 +75,10 @@ class TextClassification(Classification):
         return frame
 
     def preprocessor(self, pretrained):
-        limit = min(getattr(pretrained.backbone, "max_sequence_length", None) or 512, 512)
-        length = self.sequence_length or limit
-        if not 4 <= length <= (getattr(pretrained.backbone, "max_sequence_length", None) or length):
-            raise UserError(f"sequence_length must be 4 to {limit} for {pretrained.name}. Received: {length}")
+        limit = getattr(pretrained.backbone, "max_sequence_length", None) or math.inf
+        length = self.sequence_length or min(limit, 512)
+        if length > limit:
+            raise UserError(f"{pretrained.name} reads {limit} tokens at most. Received: sequence_length={length}")
         names = pretrained.backbone.input
         return text.TextPreprocessor(pretrained.converter, marks(pretrained), length, sorted(names))
 
@@ -85,7 +89,9 @@ class TextClassification(Classification):
     def head(self, pretrained):
         pooling = self.pooling
         if pooling == "auto":
-            pooling = "last" if pretrained.causal else "mean"
+            # A mean over the tokens needs to know which are padding; without a mask, the first is the one that is not.
+            is_masked = "padding_mask" in pretrained.backbone.input
+            pooling = "last" if pretrained.causal else "mean" if is_masked else "first"
         reads = ("pooled",) if pooling == "pooled" else ("tokens", "mask")
         return ClassificationHead(self.num_classes, reads, pooling, self.dropout)
 

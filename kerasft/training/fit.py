@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from kerasft.errors import UserError
 from kerasft.pipeline import batching
 from kerasft.training import checkpoint, optimizer
 
@@ -30,6 +31,23 @@ class Settings:
     replicas: int = 1
 
 
+@dataclasses.dataclass(frozen=True)
+class Span:
+    """The epochs of one stage.
+
+    Attributes:
+        stage: kerasft.methods.base.Stage.
+        first: int. begin: int, where it goes on after an interruption. last: int, not included.
+        logs: dict. Of the epochs before.
+    """
+
+    stage: Any
+    first: int
+    begin: int
+    last: int
+    logs: dict
+
+
 def fit(model, task, stages, data, settings, callbacks):
     """Trains `model` and returns one `keras.callbacks.History` over all stages.
 
@@ -47,7 +65,9 @@ def fit(model, task, stages, data, settings, callbacks):
     for stage in stages:
         last = first + stage.epochs
         if last > done:
-            _fit_stage(model, task, stage, data, settings, (first, max(first, done), last), callbacks(), history)
+            span = Span(stage, first, max(first, done), last, history.history)
+            for name, values in _fit_stage(model, task, span, data, settings, callbacks()).items():
+                history.history.setdefault(name, []).extend(values)
         first = last
         if model.stop_training:
             break
@@ -55,33 +75,37 @@ def fit(model, task, stages, data, settings, callbacks):
     return history
 
 
-def _fit_stage(model, task, stage, data, settings, span, callbacks, history):
-    first, begin, last = span
+def _fit_stage(model, task, span, data, settings, callbacks):
+    """Trains one stage and returns its logs by name."""
     training, validation = data
     steps = batching.steps_per_epoch(len(training), settings.batch_size)
-    stage.apply(model)
+    span.stage.apply(model)
     for objective in model.objectives:
         objective.attach(model)
-    compile_model(model, task, settings, steps * (last - first))
+    compile_model(model, task, settings, steps * span.stage.epochs)
     state = os.path.join(settings.directory, "checkpoint")
-    if begin > first:
+    is_continued = span.begin > span.first
+    stopping = [callback for callback in callbacks if isinstance(callback, keras.callbacks.EarlyStopping)]
+    saver = checkpoint.Checkpoint(state, span.logs, stopping, is_continued)
+    if is_continued:
         checkpoint.restore(state, model)
     made = model.fit(
-        training_dataset(training, settings, range(begin, last)),
-        epochs=last,
-        initial_epoch=begin,
+        training_dataset(training, settings, range(span.begin, span.last)),
+        epochs=span.last,
+        initial_epoch=span.begin,
         steps_per_epoch=steps,
         validation_data=None if validation is None else evaluation_dataset(validation, settings),
-        callbacks=[*callbacks, checkpoint.Checkpoint(state, history.history)],
+        callbacks=[*callbacks, saver],
         shuffle=False,
         verbose=0,
     )
-    for name, values in made.history.items():
-        history.history.setdefault(name, []).extend(values)
+    return made.history
 
 
 def compile_model(model, task, settings, total_steps):
     """Compiles for a stage of `total_steps` updates; what learns must be chosen before."""
+    if not model.trainable_variables:
+        raise UserError("The method leaves nothing to learn: all layers are frozen. Received: 0 trainable weights")
     made = optimizer.make(settings.optimizer, settings.schedule, settings.learning_rate, total_steps)
     optimizer.spare_from_decay(made, model.trainable_variables)
     made.build(model.trainable_variables)

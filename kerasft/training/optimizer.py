@@ -1,36 +1,43 @@
 """The optimizer of a stage: by name, dict or object, with a schedule over the steps at hand."""
 
+import math
+import numbers
+
 import keras
 
 from kerasft import registry
-from kerasft.errors import UserError
+from kerasft.errors import UserError, nearest
+
+OBJECTS = (keras.optimizers.Optimizer, keras.optimizers.schedules.LearningRateSchedule)
 
 
 def make(optimizer, schedule, learning_rate, total_steps):
     """Returns a Keras optimizer.
 
     Args:
-        optimizer: None (AdamW), a name or dict of kerasft's or Keras's, or a Keras optimizer, used as it is.
+        optimizer: None (AdamW), a name or dict of kerasft's or Keras's, or a Keras optimizer, of which a copy is made.
         schedule: None (linear with 10 % warm-up), a name or dict of `kerasft/schedules/`, or a Keras schedule.
         learning_rate: float. The peak.
         total_steps: int. Updates of the stage.
     """
     if isinstance(optimizer, keras.optimizers.Optimizer):
-        if schedule is not None:
-            raise UserError(f"An optimizer object has its own learning rate. Received: schedule={schedule!r} with it")
-        return optimizer
+        # Once built, an optimizer belongs to the weights of one stage, and to the strategy it was made under.
+        return type(optimizer).from_config(optimizer.get_config())
     arguments = {"name": optimizer} if isinstance(optimizer, str) else dict(optimizer or {"name": "adamw"})
-    name = arguments.pop("name", None)
+    name = str(arguments.pop("name", ""))
     arguments["learning_rate"] = _schedule(schedule, learning_rate, total_steps)
     if name in registry.names("optimizers"):
         return registry.get("optimizers", {"name": name, **arguments})
-    try:
-        return keras.optimizers.get({"class_name": name, "config": arguments})
-    except (ValueError, TypeError) as error:
-        own = ", ".join(registry.names("optimizers"))
-        raise UserError(
-            f"No such optimizer ({error}). kerasft has: {own}. Received: optimizer={optimizer!r}"
-        ) from error
+    return _keras_optimizer(name, arguments)
+
+
+def check(optimizer, schedule, learning_rate):
+    """Raises UserError for what `make` cannot use, or would use otherwise than it looks."""
+    if learning_rate is not None and not (isinstance(learning_rate, numbers.Real) and 0 < learning_rate < math.inf):
+        raise UserError(f"learning_rate must be a number above 0. Received: learning_rate={learning_rate!r}")
+    _check_one_rate("optimizer", optimizer, {"schedule": schedule, "learning_rate": learning_rate})
+    _check_one_rate("schedule", schedule, {"learning_rate": learning_rate})
+    make(optimizer, schedule, learning_rate or 1.0, total_steps=1)
 
 
 def spare_from_decay(optimizer, variables):
@@ -38,6 +45,35 @@ def spare_from_decay(optimizer, variables):
     if getattr(optimizer, "weight_decay", None):
         spared = ("bias", "gamma", "beta", "scale")
         optimizer.exclude_from_weight_decay(var_list=[v for v in variables if v.path.split("/")[-1] in spared])
+
+
+def _check_one_rate(name, value, others):
+    """Refuses a learning rate that would be given in two places, of which one would be ignored."""
+    if isinstance(value, dict) and "learning_rate" in value:
+        raise UserError(f"learning_rate is an argument of FineTuner, not of {name}. Received: {name}={value!r}")
+    if not (value is None or isinstance(value, (str, dict, *OBJECTS))):
+        raise UserError(f"{name} must be a name, a {{'name': …}} dict or a Keras object. Received: {name}={value!r}")
+    twice = [f"{other}={given!r}" for other, given in others.items() if given is not None]
+    if isinstance(value, OBJECTS) and twice:
+        raise UserError(f"The {name} object has a learning rate of its own. Received: {', '.join(twice)} with it")
+
+
+def _keras_optimizer(name, arguments):
+    """Returns the optimizer of this name, in any case, that Keras has."""
+    found = {key.lower(): cls for key, cls in vars(keras.optimizers).items() if isinstance(cls, type)}
+    found = {key: cls for key, cls in found.items() if issubclass(cls, keras.optimizers.Optimizer)}
+    if name.lower() not in found:
+        allowed = {*registry.names("optimizers"), *found} - {"optimizer"}
+        raise UserError(
+            f"There is no optimizer {name!r}.{nearest(name, allowed)} There are: {', '.join(sorted(allowed))}. "
+            f"Received: {name!r}"
+        )
+    registry.raise_if(registry.argument_errors(found[name.lower()], arguments, where=f"optimizer {name}"))
+    try:
+        return found[name.lower()](**arguments)
+    except (ValueError, TypeError) as error:
+        del arguments["learning_rate"]
+        raise UserError(f"optimizer {name}: {error} Received: {arguments}") from error
 
 
 def _schedule(schedule, learning_rate, total_steps):

@@ -1,0 +1,136 @@
+"""Compares the answers of an export, loaded by a process of its own, with those of `predict`, row by row.
+
+python -m benchmarks.export_parity saved_models/reviews test.csv --rows 1000
+
+The other process imports TensorFlow and TensorFlow Text and nothing else of what the model was trained with. It loads
+the export twice: with `tf.saved_model.load`, and with the session loader, which does what C++ servers do.
+"""
+
+import argparse
+import base64
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+BATCH_SIZE = 32
+
+
+def main(arguments):
+    """Exports the run, asks both and prints the table; the exit code is 1 if a label differs."""
+    import kerasft
+    from kerasft.data.base import load
+
+    tuner = kerasft.load(arguments.run)
+    frame = load(arguments.data)
+    frame = frame.sample(min(arguments.rows, len(frame)), random_state=0)
+    expected = tuner.predict(frame)
+    with tempfile.TemporaryDirectory() as directory:
+        path = tuner.export(os.path.join(directory, "1"))
+        request = tuner.task.request(tuner.task.prepare(frame, with_targets=False))
+        (answers,) = fresh_answers([(path, request)])
+    print(f"{len(frame):,} rows of {arguments.data}, {arguments.run}\n")
+    print(table(expected, answers))
+    return int(any((found["label"] != expected["label"]).any() for found in answers.values()))
+
+
+def table(expected, answers):
+    """Returns a line for each loader: labels that are equal, and the greatest difference between two scores."""
+    lines = [f"{'loaded with':24}{'labels equal':>16}{'greatest score difference':>28}"]
+    for loader, found in answers.items():
+        equal = found["label"] == expected["label"]
+        difference = np.abs(found["scores"] - expected["scores"]).max()
+        lines.append(f"{loader:24}{f'{equal.sum():,}/{len(equal):,}':>16}{difference:28.2g}")
+    return "\n".join(lines)
+
+
+def fresh_answers(exports):
+    """Returns what each SavedModel answers in one new process: a list of `{loader: {output: array}}`.
+
+    Args:
+        exports: list of pairs of a folder and a dict of `(rows,)` object arrays of str or bytes, by the names of the
+            signature's inputs.
+    """
+    requests = [
+        (os.path.abspath(folder), {name: [_encoded(value) for value in values] for name, values in arrays.items()})
+        for folder, arrays in exports
+    ]
+    command = [sys.executable, os.path.abspath(__file__), "--answer"]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
+    done = subprocess.run(command, input=json.dumps(requests), capture_output=True, text=True, env=environment)
+    if done.returncode:
+        raise RuntimeError(f"The new process failed:\n{done.stderr}")
+    return [
+        {loader: {name: _array(*value) for name, value in found.items()} for loader, found in answers.items()}
+        for answers in json.loads(done.stdout.splitlines()[-1])
+    ]
+
+
+def answer():
+    """What the new process does: reads requests from stdin and prints what the models say, by loader."""
+    import tensorflow as tf
+    import tensorflow_text  # noqa: F401  (registers the tokenizers' operations)
+
+    answers = []
+    for folder, encoded in json.load(sys.stdin):
+        request = {name: [base64.b64decode(value) for value in values] for name, values in encoded.items()}
+        loaders = {"tf.saved_model.load": _function, "session, as C++ servers": _session}
+        answers.append({name: _in_batches(load(tf, folder), request) for name, load in loaders.items()})
+    known = {"keras_hub", "keras_nlp", "kerasft"} & set(sys.modules)
+    if known:
+        raise RuntimeError(f"This process must not know {sorted(known)}")
+    print(json.dumps(answers))
+
+
+def _function(tf, folder):
+    # The signature is an attribute of the loaded object, and does not keep it alive.
+    loaded = tf.saved_model.load(folder)
+    return lambda arrays: {
+        name: value.numpy()
+        for name, value in loaded.signatures["serving_default"](
+            **{name: tf.constant(values, tf.string) for name, values in arrays.items()}
+        ).items()
+    }
+
+
+def _session(tf, folder):
+    session = tf.compat.v1.Session(graph=tf.Graph())
+    with session.graph.as_default():
+        signature = tf.compat.v1.saved_model.load(session, ["serve"], folder).signature_def["serving_default"]
+    fetches = {name: tensor.name for name, tensor in signature.outputs.items()}
+    return lambda arrays: session.run(fetches, {signature.inputs[name].name: arrays[name] for name in arrays})
+
+
+def _in_batches(run, request):
+    rows = len(next(iter(request.values())))
+    starts = range(0, max(rows, 1), BATCH_SIZE)
+    parts = [run({name: values[s : s + BATCH_SIZE] for name, values in request.items()}) for s in starts]
+    whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return {name: (value.dtype.name, value.shape, _plain(value)) for name, value in whole.items()}
+
+
+def _plain(value):
+    return [_encoded(item) for item in value.ravel()] if value.dtype == object else value.ravel().tolist()
+
+
+def _array(dtype, shape, values):
+    if dtype == "object":
+        values = [base64.b64decode(value) for value in values]
+    return np.array(values, dtype=dtype).reshape(shape)
+
+
+def _encoded(value):
+    return base64.b64encode(value.encode() if isinstance(value, str) else value).decode()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--answer"]:
+        sys.exit(answer())
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", help="run folder")
+    parser.add_argument("data", help="data with the columns the run was trained on; labels are not needed")
+    parser.add_argument("--rows", type=int, default=1000, help="rows to compare, taken at random")
+    sys.exit(main(parser.parse_args()))

@@ -1,0 +1,3 @@
+from kerasft.cli import main
+
+main()

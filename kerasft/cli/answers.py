@@ -1,0 +1,50 @@
+"""What `kerasft predict` prints and writes."""
+
+import csv
+
+from kerasft.data import base
+from kerasft.errors import UserError
+
+
+def for_inputs(tuner, inputs):
+    """Returns a dict for each input: what was asked, then what `predict` says, as JSON can hold it.
+
+    Args:
+        tuner: FineTuner.
+        inputs: list of str. For a task on pairs, the two of each pair one after the other.
+    """
+    names = tuner.task.inputs
+    if len(inputs) % len(names):
+        raise UserError(f"Inputs are {' and '.join(names)} in turn. Received: {len(inputs)} inputs")
+    rows = list(zip(*[iter(inputs)] * len(names), strict=True))
+    asked = [dict(zip(names, row, strict=True)) for row in rows]
+    return _joined(asked, tuner.predict(rows if len(names) > 1 else inputs))
+
+
+def for_data(tuner, data):
+    """Returns the same for each row of data of any source; what was asked is the row's number."""
+    frame = base.load(data)
+    return _joined([{"row": int(number)} for number in frame.index], tuner.predict(frame))
+
+
+def flat(row):
+    """Returns what fits into the cells of a table: the lists of scores do not."""
+    return {name: value for name, value in row.items() if not isinstance(value, list)}
+
+
+def write_csv(rows, path):
+    """Writes one line for each answer, without the lists."""
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(flat(rows[0])), extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _joined(asked, answers):
+    columns = {name: [_plain(value) for value in values.tolist()] for name, values in answers.items()}
+    answered = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return [{**question, **answer} for question, answer in zip(asked, answered, strict=True)]
+
+
+def _plain(value):
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,207 @@
+"""The commands. Nothing heavy is imported before a command needs it, so that help comes at once."""
+
+import json
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from kerasft import recipe as recipes
+from kerasft.cli.quiet import load_tensorflow
+from kerasft.errors import UserError, nearest
+
+app = typer.Typer(
+    help="Fine-tunes pretrained models the Keras way.",
+    epilog="With --traceback, anywhere, an error shows where in the code it came from (or set KERASFT_TRACEBACK=1).",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+DATA = "A path, or a source with its arguments: '{name: csv, path: x.txt, separator: \";\"}'."
+DataArgument = Annotated[str, typer.Argument(metavar="DATA", help=DATA)]
+DataOption = Annotated[str | None, typer.Option(metavar="DATA", help=f"Examples in place of INPUT. {DATA}")]
+Recipe = Annotated[str, typer.Argument(metavar="RECIPE", help="YAML file: arguments of FineTuner and fit.")]
+Run = Annotated[str, typer.Argument(metavar="DIR", help="Run folder of a finished fit.")]
+Inputs = Annotated[list[str] | None, typer.Argument(metavar="INPUT", help="Texts or image files; pairs in turn.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Instead of the recipe's, such as method.rank=16.")
+]
+Smoke = Annotated[bool, typer.Option("--smoke", help="One epoch on 64 examples: does it run at all?")]
+
+
+@app.command(epilog="Example: kerasft fit recipe.yaml data=reviews.csv method.blocks=4 epochs=2")
+def fit(recipe: Recipe, overrides: Overrides = None, smoke: Smoke = False):
+    """Fine-tune what a recipe describes; write a run folder."""
+    made, origin = _checked_recipe(recipe, overrides)
+    found = recipes.ranges(made)
+    if found:
+        raise UserError(
+            f"{origin} has ranges, which only a search can try: kerasft search {recipe}. Received: {', '.join(found)}"
+        )
+    _fit(_shrunk(made) if smoke else made)
+
+
+@app.command(epilog="Example: kerasft evaluate saved_models/reviews test.csv")
+def evaluate(run: Run, data: DataArgument):
+    """Measure a run on labelled data; write metrics.json and report.html into its folder."""
+    metrics = _loaded(run).evaluate(_data(data))
+    rows = [[name, f"{found.value:.4f}", f"{found.low:.4f} to {found.high:.4f}"] for name, found in metrics.items()]
+    _print_table(["metric", "value", "95 % interval"], rows)
+    print(f"report  {os.path.join(run, 'report.html')}")
+
+
+@app.command(epilog="Example: kerasft predict saved_models/reviews 'a gorgeous, witty film' --json")
+def predict(
+    run: Run,
+    inputs: Inputs = None,
+    data: DataOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, as when piped.")] = False,
+    csv: Annotated[str | None, typer.Option(metavar="FILE", help="Write a CSV file instead.")] = None,
+):
+    """Answer for texts or images, with label and score."""
+    if bool(inputs) == bool(data):
+        raise UserError(f"Give inputs or --data, one of the two. Received: inputs={inputs or []}, data={data!r}")
+    tuner = _loaded(run)
+    from kerasft.cli import answers
+
+    rows = answers.for_data(tuner, _data(data)) if data else answers.for_inputs(tuner, inputs)
+    if csv:
+        answers.write_csv(rows, csv)
+        print(f"{len(rows):,} answers  {csv}", file=sys.stderr)
+    elif as_json or not sys.stdout.isatty():
+        for row in rows:
+            print(json.dumps(row, ensure_ascii=False))
+    else:
+        cells = [answers.flat(row) for row in rows]
+        _print_table(list(cells[0]), [[_shown(cell) for cell in row.values()] for row in cells])
+
+
+@app.command(epilog="Example: kerasft export saved_models/reviews saved_models/reviews/export/1")
+def export(
+    run: Run,
+    path: Annotated[str, typer.Argument(metavar="PATH", help="Numbered version folder; must not exist.")],
+    format: Annotated[str, typer.Option(metavar="NAME", help="A file of kerasft/exporters/.")] = "saved_model",
+):
+    """Write the model with its preprocessing for serving, and check it."""
+    tuner = _loaded(run)
+    tuner.export(path, format)
+    print(f"exported  {path}")
+    if format == "saved_model":
+        from kerasft.serving import tf_serving
+
+        print(tf_serving.instructions(path, tuner.task))
+
+
+@app.command(epilog="Example: kerasft search tuner_configs/text_classification_full.yaml --trials 12 --fit-best")
+def search(  # noqa: PLR0913
+    recipe: Recipe,
+    overrides: Overrides = None,
+    trials: Annotated[int, typer.Option(min=1, help="Combinations to try, at most.")] = 10,
+    tuner: Annotated[str, typer.Option(metavar="NAME", help="random, grid, hyperband or bayesian.")] = "random",
+    directory: Annotated[str | None, typer.Option(metavar="DIR", help="Of the results.")] = None,
+    fit_best: Annotated[bool, typer.Option("--fit-best", help="Then fit the best recipe.")] = False,
+    smoke: Smoke = False,
+):
+    """Try the ranges of a recipe; write a table of the trials and the best recipe. Goes on where it was interrupted."""
+    made, _ = _checked_recipe(recipe, overrides)
+    from kerasft.search.search import search as run_search
+
+    result = run_search(_shrunk(made) if smoke else made, tuner=tuner, trials=trials, directory=directory)
+    _print_table(list(result.trials[0]), [[_shown(cell) for cell in row.values()] for row in result.trials])
+    best = os.path.join(result.directory, "best_recipe.yaml")
+    print(f"trials       {os.path.join(result.directory, 'trials.csv')}\nbest recipe  {best}")
+    if fit_best:
+        _fit(result.best)
+    else:
+        print(f"fit          kerasft fit {best}")
+
+
+@app.command(epilog="Example: kerasft presets bert")
+def presets(word: Annotated[str | None, typer.Argument(metavar="WORD", help="In the name or the kind.")] = None):
+    """List the pretrained backbones that can be named, or those with a word in them."""
+    from kerasft.presets import base
+
+    found = base.entries(word)
+    if not found:
+        names = [entry.name for entry in base.entries()]
+        raise UserError(f"No preset has this word.{nearest(word, names)} Received: {word!r}")
+    rows = [
+        [entry.name, entry.kind, _scaled(entry.parameters, 1), _scaled(entry.size_bytes, 0), "here" * entry.is_here]
+        for entry in found
+    ]
+    _print_table(["backbone", "kind", "million weights", "MB to fetch", ""], rows)
+
+
+@app.command(epilog="Example: kerasft doctor")
+def doctor():
+    """Check what is installed, the devices and the folders; say what mends what is wrong."""
+    from kerasft.cli import doctor as checks
+
+    raise typer.Exit(checks.main())
+
+
+@app.command(epilog="Example: kerasft demo --directory saved_models/demo")
+def demo(directory: Annotated[str, typer.Option(metavar="DIR", help="Run folder.")] = "saved_models/demo"):
+    """Fine-tune, evaluate and export a small classifier of film reviews, in a few minutes on two CPU cores."""
+    load_tensorflow()
+    from kerasft.cli import demo as steps
+
+    steps.main(directory)
+
+
+def _checked_recipe(recipe, overrides):
+    made = recipes.read(recipe, overrides or ())
+    load_tensorflow()
+    from kerasft import FineTuner
+
+    origin = f"{recipe} with {' '.join(overrides)}" if overrides else recipe
+    recipes.check(made, (FineTuner, FineTuner.fit), origin)
+    return made, origin
+
+
+def _shrunk(recipe):
+    from kerasft.cli import smoke
+
+    return smoke.shrunk(recipe)
+
+
+def _fit(recipe):
+    from kerasft import FineTuner
+
+    arguments = recipes.arguments_of(recipe, FineTuner.fit)
+    FineTuner(**{key: value for key, value in recipe.items() if key not in arguments}).fit(**arguments)
+
+
+def _loaded(run):
+    load_tensorflow()
+    import kerasft
+
+    return kerasft.load(run)
+
+
+def _data(text):
+    return recipes.parse(text, "DATA") if text.lstrip().startswith(("{", "[")) else text
+
+
+def _scaled(count, digits):
+    return "" if count is None else f"{count / 1e6:,.{digits}f}"
+
+
+def _shown(cell):
+    return f"{cell:.4g}" if isinstance(cell, float) else "" if cell is None else str(cell)
+
+
+def _print_table(names, rows):
+    """Prints a table to standard output: as wide as the terminal, or as wide as it is where it is piped."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*names, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    Console(highlight=False, width=None if sys.stdout.isatty() else 1000).print(table)

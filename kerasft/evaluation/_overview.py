@@ -1,0 +1,100 @@
+"""The sections of a report on the result as a whole and on the training: each from its subject to HTML."""
+
+import math
+import os
+import shlex
+
+from kerasft.evaluation import _charts
+from kerasft.evaluation._markup import escape, percent, section, tag
+
+# What a reader must know of a measure to make something of its value.
+EXPLAINED = {
+    "macro_f1": ("Macro F1", "mean over the classes"),
+    "micro_f1": ("Micro F1", "over all labels at once"),
+    "matthews_correlation": ("Matthews correlation", "0 chance, 1 perfect"),
+    "auroc": ("AUROC", "0.5 chance, 1 perfect"),
+    "log_loss": ("Log loss", "in nats, 0 perfect"),
+    "expected_calibration_error": ("Calibration error", "0 perfect"),
+}
+
+
+def headline(evaluation, title):
+    """Returns the one result that counts, in plain words."""
+    result = next(iter(evaluation.metrics.values()))
+    span = "no interval: all examples came out the same"
+    if result.low < result.high:
+        span = f"95\N{NO-BREAK SPACE}% interval {100 * result.low:.1f} to {percent(result.high)}"
+    noun = evaluation.noun if evaluation.examples > 1 else evaluation.noun.removesuffix("s")
+    words = f"of {evaluation.examples:,} {noun} {'with every label ' * evaluation.multi_label}right"
+    value = tag("div", f"{100 * result.value:.1f}", tag("small", "\N{NO-BREAK SPACE}%"), class_="value")
+    described = tag("div", escape(words), "<br>", tag("span", span), class_="words")
+    kicker = tag("p", "kerasft report", class_="kicker")
+    return kicker + tag("h1", escape(title)) + tag("div", value, described, class_="headline") + _baseline(evaluation)
+
+
+def tiles(evaluation):
+    """Returns the measures other than the headline's, with their intervals."""
+    cards = []
+    for name, estimate in evaluation.metrics.items():
+        if name in EXPLAINED:
+            shown, meaning = EXPLAINED[name]
+            named, value = tag("div", shown, class_="name"), tag("div", decimal(estimate.value), class_="value")
+            cards.append(
+                tag("div", named, value, tag("div", _span(estimate), "<br>", meaning, class_="range"), class_="card")
+            )
+    return tag("div", *cards, class_="tiles")
+
+
+def trained(facts):
+    """Returns what was trained, from what and how."""
+    pairs = [
+        tag("div", tag("dt", escape(str(name)[:1].upper() + str(name)[1:])), tag("dd", escape(value)))
+        for name, value in facts.items()
+    ]
+    return section("What was trained", "", tag("dl", *pairs, class_="facts")) if facts else ""
+
+
+def learning_curves(history):
+    """Returns the course of each number of a Keras history, training and validation in one chart."""
+    series = {name: values for name, values in (history or {}).items() if _are_numbers(values)}
+    figures = []
+    for name in dict.fromkeys(name.removeprefix("val_") for name in series):
+        drawn = _charts.curve(name, series.get(name, []), series.get(f"val_{name}", []))
+        caption = tag("figcaption", tag("h3", escape(name.replace("_", " "))))
+        figures.append(tag("figure", caption, drawn, class_="card"))
+    keys = tag("span", "training", class_="key") + tag("span", "validation", class_="key validation")
+    return section("Learning curves", f"By epoch: {keys}", tag("div", *figures, class_="charts")) if figures else ""
+
+
+def reproduce(directory):
+    """Returns the commands that make the same run and the same report again."""
+    commands = f"kerasft fit recipe.yaml\nkerasft evaluate {shlex.quote(os.fspath(directory))} DATA"
+    words = (
+        f"{tag('code', 'recipe.yaml')}, beside this page, holds every setting and the seed. "
+        "The second command measures again, on this or other data."
+    )
+    return section("How to reproduce", words, tag("pre", tag("code", escape(commands)), class_="card"))
+
+
+def decimal(value):
+    """Returns a measure with four digits, or a dash where it is not defined."""
+    return f"{value:.4f}" if math.isfinite(value) else "\N{EN DASH}"
+
+
+def _span(estimate):
+    if not math.isfinite(estimate.low):
+        return "a class has no example"
+    return f"{decimal(estimate.low)} to {decimal(estimate.high)}"
+
+
+def _baseline(evaluation):
+    if evaluation.multi_label:
+        return ""
+    commonest = max(evaluation.per_class, key=lambda row: row["support"])
+    share = percent(commonest["support"] / evaluation.examples)
+    words = f"Always answering “{escape(commonest['label'])}” would be right for {share}."
+    return tag("p", words, class_="aside")
+
+
+def _are_numbers(values):
+    return len(values) > 0 and all(isinstance(value, (int, float)) for value in values)

@@ -1,0 +1,116 @@
+"""A recipe with ranges, as KerasTuner knows it."""
+
+import json
+import os
+
+import keras_tuner
+
+from kerasft import recipe as recipes
+from kerasft import run_folder
+from kerasft.errors import UserError
+from kerasft.fine_tuner import FineTuner
+
+DATA = ("data", "validation_data", "validation_split")
+
+
+class HyperModel(keras_tuner.HyperModel):
+    """A `keras_tuner.HyperModel` over a recipe: each range is a hyperparameter, named by its path in the recipe.
+
+    The data are read, checked and split once, and every trial is validated on the same rows. `fit` compiles, stage by
+    stage, and writes a run folder.
+
+    Args:
+        recipe: dict. Arguments of `FineTuner` and `fit`, with ranges, and with data to validate on.
+
+    Attributes:
+        ranges: dict. The ranges by path, as `kerasft.recipe.ranges` returns them.
+        objective: keras_tuner.Objective. The task's validation metric.
+        name_of_run: str. What `fit` would call the run.
+
+    Raises: UserError if the recipe has no ranges or no validation data, or cannot be fitted.
+    Example: >>> keras_tuner.RandomSearch(HyperModel(recipe), objective="val_accuracy", max_trials=5).search()
+    """
+
+    def __init__(self, recipe):
+        super().__init__()
+        _check(recipe)
+        self.ranges = recipes.ranges(recipe)
+        data = {key: recipe[key] for key in DATA if key in recipe}
+        recipe = {key: value for key, value in recipe.items() if key not in (*DATA, "directory")}
+        first, _ = _made(recipes.fill(recipe, {path: _first(found) for path, found in self.ranges.items()}))
+        train, validation = first._frames(data["data"], data.get("validation_data"), data.get("validation_split", 0.0))
+        self.data = {"data": train, "validation_data": validation}
+        self.recipe = _without_columns(recipe) | run_folder.learned_arguments(first)
+        self.objective, self.name_of_run = keras_tuner.Objective(*first.task.monitor), first.name
+        first.preprocessor  # noqa: B018  (a backbone that cannot be had stops the search, not each trial)
+
+    def values(self, hp):
+        """Returns the value of each range, by its path, for the hyperparameters of a trial."""
+        return {path: _suggested(hp, path, found) for path, found in self.ranges.items()}
+
+    def build(self, hp):
+        """Returns the trial's `keras.Model`."""
+        self.tuner, self.fit_arguments = _made(recipes.fill(self.recipe, self.values(hp)))
+        return self.tuner.model
+
+    def fit(self, hp, model, directory=None, epochs=None, **kwargs):
+        """Trains what `build` made last and returns its `keras.callbacks.History`.
+
+        Args:
+            directory: path of the run folder, or None for one under `saved_models/`.
+            epochs: int or None. In place of the recipe's.
+            **kwargs: what else KerasTuner hands over; not needed.
+        """
+        given = {**self.fit_arguments, **self.data, "directory": directory}
+        return self.tuner.fit(**given | ({"epochs": epochs} if epochs else {}))
+
+
+def _check(recipe):
+    recipes.check(recipe, (FineTuner, FineTuner.fit))
+    if not recipes.ranges(recipe):
+        raise UserError(f"The recipe has no ranges, such as {{choice: [1, 2]}}. Received: {', '.join(recipe)}")
+    if recipe.get("validation_data") is None and not recipe.get("validation_split"):
+        raise UserError(
+            "A search compares trials on validation data: give validation_split or validation_data. "
+            f"Received: {', '.join(recipe)}"
+        )
+    if not isinstance(recipe["backbone"], (str, os.PathLike, dict)):
+        raise UserError(
+            "Each trial loads the backbone anew, so it must be a name or a folder. "
+            f"Received: backbone={type(recipe['backbone']).__name__}"
+        )
+
+
+def _made(recipe):
+    """Returns the recipe's FineTuner and the arguments for its `fit`."""
+    arguments = recipes.arguments_of(recipe, FineTuner.fit)
+    return FineTuner(**{key: value for key, value in recipe.items() if key not in arguments}), arguments
+
+
+def _without_columns(recipe):
+    """The data of the trials have the task's names already."""
+    task = recipe["task"]
+    if isinstance(task, dict):
+        task = {key: value for key, value in task.items() if key != "columns"}
+    return {key: value for key, value in recipe.items() if key != "columns"} | {"task": task}
+
+
+def _first(found):
+    return found["choice"][0] if "choice" in found else found["min"]
+
+
+def _suggested(hp, path, found):
+    if "choice" in found:
+        return _chosen(hp, path, found["choice"])
+    options = {"min_value": found["min"], "max_value": found["max"], "sampling": found.get("sampling", "linear")}
+    is_whole = all(isinstance(found.get(key, 1), int) for key in ("min", "max", "step"))
+    return (hp.Int if is_whole else hp.Float)(path, step=found.get("step"), **options)
+
+
+def _chosen(hp, path, choices):
+    """KerasTuner chooses among numbers or strings of one type; whatever else is told apart by its text."""
+    kinds = {type(choice) for choice in choices}
+    if len(kinds) == 1 and kinds <= {int, float, str, bool}:
+        return hp.Choice(path, choices)
+    by_text = {choice if isinstance(choice, str) else json.dumps(choice): choice for choice in choices}
+    return by_text[hp.Choice(path, list(by_text))]

@@ -1,0 +1,138 @@
+"""Tries the ranges of a recipe with KerasTuner."""
+
+import contextlib
+import dataclasses
+import io
+import itertools
+import os
+import sys
+import warnings
+
+import keras_tuner
+
+from kerasft import recipe as recipes
+from kerasft import run_folder
+from kerasft.errors import UserError, nearest
+from kerasft.search import trials as trials_module
+from kerasft.search.hyper_model import DATA, HyperModel
+
+TRIALS = 10
+TUNERS = {
+    "random": keras_tuner.RandomSearch,
+    "grid": keras_tuner.GridSearch,
+    "hyperband": keras_tuner.Hyperband,
+    "bayesian": keras_tuner.BayesianOptimization,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a search found.
+
+    Attributes:
+        best: dict. The recipe with the values of the best trial; `FineTuner` and `fit` take its items.
+        score: float. The best trial's validation metric, at its best epoch.
+        trials: list of dicts, the best first: `rank`, `trial`, the value of each range by its path, the metric by its
+            name, `seconds`, and `error` of one that failed.
+        directory: str. Holds `trials.csv`, `best_recipe.yaml` and TensorBoard's logs of every trial.
+    """
+
+    best: dict
+    score: float
+    trials: list
+    directory: str
+
+
+def search(recipe, tuner="random", trials=None, directory=None, seed=0):
+    """Fits a recipe with different values of its ranges and tells the best.
+
+    A trial that fails (a value that cannot be, a loss that is no number) is marked, and the search goes on. The same
+    call goes on where an interrupted search was. Weights of the trials are not kept: fit the best recipe again.
+
+    Args:
+        recipe: dict, or path of a YAML file, with ranges: `{choice: […]}` or `{min: …, max: …}`.
+        tuner: str. `"random"`, `"grid"`, `"bayesian"`, or `"hyperband"`: many trials of few epochs, of which the best
+            third is fitted anew with three times as many, up to the recipe's.
+        trials: int or None. Combinations to try, at most; None is 10, for hyperband as many as its plan has.
+        directory: path, or None for `saved_models/<name>_search`.
+        seed: int. Of the choice of values; each trial's own seed is the recipe's.
+
+    Returns: Result.
+    Raises: UserError if the recipe or the data cannot be used at all, `directory` holds another search, or every trial
+        failed.
+    Example: >>> search("tuner_configs/text_classification_full.yaml", trials=12).best
+    Source: Li et al. 2018, Hyperband, https://arxiv.org/abs/1603.06560, algorithm 1.
+    """
+    if tuner not in TUNERS:
+        raise UserError(f"tuner must be one of {', '.join(TUNERS)}.{nearest(tuner, TUNERS)} Received: {tuner=}")
+    recipe = dict(recipe) if isinstance(recipe, dict) else recipes.read(recipe)
+    hyper_model = HyperModel(recipe)
+    settings = {"tuner": tuner, "seed": seed, "recipe": _writable(recipe)}
+    directory = _claimed(directory, os.path.join("saved_models", f"{hyper_model.name_of_run}_search"), settings)
+    made = _tuner(hyper_model, tuner, trials, directory, seed)
+    with warnings.catch_warnings():
+        # Of scikit-learn, whose Gaussian process has few points to fit.
+        warnings.filterwarnings("ignore", module="sklearn")
+        made.search(verbose=0)
+    return _result(made, recipe, directory)
+
+
+def _tuner(hyper_model, name, trials, directory, seed):
+    hp = keras_tuner.HyperParameters()
+    hyper_model.values(hp)
+    bound = {"max_trials": trials or TRIALS}
+    if name == "hyperband":
+        bound = {"max_epochs": hyper_model.recipe.get("epochs", 3)}
+    with contextlib.redirect_stdout(io.StringIO()):  # It prints which file it goes on from.
+        made = type("Search", (trials_module.Trials, TUNERS[name]), {})(
+            objective=hyper_model.objective,
+            hyperparameters=hp,
+            seed=seed + 1,  # KerasTuner takes 0 for none.
+            max_consecutive_failed_trials=sys.maxsize,
+            directory=directory,
+            project_name="keras_tuner",
+            **bound,
+        )
+    made.hypermodel = hyper_model  # Not before: it would be built once more, only to ask which ranges there are.
+    if trials:
+        made.oracle.max_trials = trials
+    return made
+
+
+def _result(made, recipe, directory):
+    rows = trials_module.table(made.oracle)
+    if not rows or rows[0]["error"]:
+        first = rows[0]["error"] if rows else "none was begun"
+        raise UserError(
+            f"Every trial failed; the first: {first} Received: {len(rows)} trials, see {directory}/trials.csv"
+        )
+    best = made.oracle.trials[rows[0]["trial"]].hyperparameters
+    values = made.hypermodel.values(best)
+    if "tuner/epochs" in best.values:
+        values["epochs"] = best.values["tuner/epochs"]
+    filled = recipes.fill({key: value for key, value in recipe.items() if key not in DATA}, values)
+    filled = {key: filled.get(key, recipe.get(key)) for key in (*recipe, *filled)}
+    name = made.oracle.objective.name
+    path = os.path.join(directory, "best_recipe.yaml")
+    comment = f"{name} {rows[0][name]:.4f}, the best of {len(rows)} trials\nkerasft fit {path}"
+    recipes.write(_writable(filled), path, comment)
+    return Result(filled, rows[0][name], rows, directory)
+
+
+def _writable(recipe):
+    """Returns the recipe as YAML can hold it; data in memory cannot be named."""
+    named = (str, os.PathLike, dict, float)
+    return run_folder.plain({key: v for key, v in recipe.items() if key not in DATA or isinstance(v, named)})
+
+
+def _claimed(directory, default, settings):
+    """Returns the folder, with the settings in it, or the default with the first number that is free."""
+    numbered = (f"{default}-{number}" if number > 1 else default for number in itertools.count(1))
+    for candidate in [os.fspath(directory)] if directory else numbered:
+        path = os.path.join(candidate, "search.yaml")
+        if not os.path.exists(candidate) or os.listdir(candidate) == []:
+            os.makedirs(candidate, exist_ok=True)
+            recipes.write(settings, path)
+        if os.path.exists(path) and recipes.read(path) == settings:
+            return candidate
+    raise UserError(f"The folder holds another search; choose a new one. Received: directory={candidate!r}")

@@ -1,0 +1,110 @@
+"""The trials of a search: what runs each of them, and the table of all."""
+
+import csv
+import gc
+import math
+import os
+import re
+import shutil
+import time
+
+import keras
+
+from kerasft import console
+
+
+class Trials:
+    """Runs each trial by the `HyperModel`'s `fit`; the KerasTuner class after it in the bases chooses the values.
+
+    KerasTuner's own way is to keep weights and optimizer of every trial, three times the size of the model each, and
+    to let Hyperband go on from them, which a learning rate that has fallen to zero does not allow.
+    """
+
+    def run_trial(self, trial, **kwargs):
+        folder = os.path.join(self.directory, f"trial_{trial.trial_id}")
+        if os.path.exists(os.path.join(folder, "manifest.json")):
+            shutil.rmtree(folder)  # It was interrupted after its end and before it was counted.
+        console.console.print(f"trial {trial.trial_id}  {_shown(values_of(trial))}", style="bold", markup=False)
+        begin = time.monotonic()
+        try:
+            logs = self._fitted(trial, folder)
+        except Exception:
+            _keep_logs(folder)
+            raise
+        _keep_logs(folder)
+        objective = self.oracle.objective
+        best = max(logs[objective.name]) if objective.direction == "max" else min(logs[objective.name])
+        return {objective.name: best, "seconds": time.monotonic() - begin}
+
+    def _fitted(self, trial, folder):
+        hp = trial.hyperparameters
+        console.console.quiet = True  # What it prints is of a folder that does not stay, or the same for all trials.
+        try:
+            model = self.hypermodel.build(hp)
+            return self.hypermodel.fit(hp, model, directory=folder, epochs=hp.values.get("tuner/epochs")).history
+        finally:
+            console.console.quiet = False
+
+    def on_trial_end(self, trial):
+        super().on_trial_end(trial)
+        rows = table(self.oracle)
+        write(rows, os.path.join(self.directory, "trials.csv"))
+        row = next(row for row in rows if row["trial"] == trial.trial_id)
+        name = self.oracle.objective.name
+        console.console.print(f"trial {trial.trial_id}  {row['error'] or _shown({name: row[name]})}", markup=False)
+        keras.utils.clear_session()
+        gc.collect()
+
+
+def table(oracle):
+    """Returns a dict for each trial that has ended, the best first and those that failed last."""
+    name, sign = oracle.objective.name, -1 if oracle.objective.direction == "max" else 1
+    ended = [oracle.trials[trial_id] for trial_id in oracle.end_order]
+    ended.sort(key=lambda trial: sign * trial.score if _is_whole(trial) else math.inf)
+    rows = []
+    for rank, trial in enumerate(ended, start=1):
+        seconds = round(trial.metrics.get_best_value("seconds"), 1) if _is_whole(trial) else None
+        row = {"rank": rank, "trial": trial.trial_id, **values_of(trial)}
+        rows.append(row | {name: trial.score if _is_whole(trial) else None, "seconds": seconds, "error": reason(trial)})
+    return rows
+
+
+def values_of(trial):
+    """Returns a trial's value of each range, by its path, and its epochs where the tuner chose them."""
+    values = trial.hyperparameters.values
+    found = {path: value for path, value in values.items() if not path.startswith("tuner/")}
+    return found | ({"epochs": values["tuner/epochs"]} if "tuner/epochs" in values else {})
+
+
+def reason(trial):
+    """Returns why a trial failed, or None: the last line of its traceback, as a user should read it."""
+    if _is_whole(trial):
+        return None
+    lines = (trial.message or "The score is no number").strip().splitlines()
+    return re.sub(r"^[\w.]*UserError: ", "", lines[-1])
+
+
+def write(rows, path):
+    """Writes the table as a CSV file, which is replaced as a whole."""
+    with open(f"{path}.partial", "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(f"{path}.partial", path)
+
+
+def _is_whole(trial):
+    return trial.status == "COMPLETED"
+
+
+def _keep_logs(folder):
+    """Removes everything of a run but TensorBoard's logs: weights of many trials fill a disk."""
+    for name in os.listdir(folder) if os.path.isdir(folder) else []:
+        path = os.path.join(folder, name)
+        if name != "logs":
+            shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
+
+
+def _shown(values):
+    texts = (f"{value:.4g}" if isinstance(value, float) else str(value) for value in values.values())
+    return "  ".join(f"{name} {text}" for name, text in zip(values, texts, strict=True))

@@ -1,0 +1,72 @@
+import types
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from kerasft.exporters import _parity
+
+SCORES = np.array([[0.25, 0.75], [0.5, 0.5]], "float32")
+LABELS = np.array([b"b", b"a"], dtype=object)
+
+
+class TaskStandIn:
+    def edge_cases(self):
+        return pd.DataFrame({"text": ["first", "second"]})
+
+    def request(self, frame):
+        return {"text": frame["text"].to_numpy(dtype=object)}
+
+    def decode(self, outputs):
+        return {"label": tf.constant(LABELS.tolist()), "scores": outputs}
+
+
+def check(**changed):
+    """Runs the gate on an export that answers as `predict`, but for what is changed."""
+
+    def answer(request):
+        rows = slice(len(request["text"]))
+        right = {"label": LABELS[rows], "scores": SCORES[rows]}
+        return {name: value[rows] for name, value in {**right, **changed}.items() if value is not None}
+
+    tuner = types.SimpleNamespace(task=TaskStandIn(), outputs=lambda frame: SCORES)
+    _parity.check(tuner, answer)
+
+
+def test_equal_answers_pass():
+    check()
+    check(scores=SCORES + np.float32(5e-6))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"scores": SCORES + np.array([[0], [2e-5]], "float32")},
+            r"1 of 2 rows.*text='second'.*'scores'.*0\.5.*0\.5000",
+        ),
+        ({"scores": np.full_like(SCORES, np.nan)}, "2 of 2 rows.*text='first'.*nan"),
+        (
+            {"label": np.array([b"b", b"b"], dtype=object)},
+            "text='second'. Output 'label' of predict: b'a'. Received: b'b'",
+        ),
+        ({"label": None}, r"predict gives \['label', 'scores'\]. Received: \['scores'\]"),
+        ({"scores": SCORES.astype("float64")}, r"must be float32 \(2, 2\). Received: float64"),
+        ({"scores": SCORES[:, :1]}, r"must be float32 \(2, 2\). Received: float32 \(2, 1\)"),
+    ],
+)
+def test_others_do_not(changed, message):
+    with pytest.raises(RuntimeError, match=message):
+        check(**changed)
+
+
+def test_an_export_that_fails_on_no_rows_is_refused():
+    def answer(request):
+        if not len(request["text"]):
+            raise tf.errors.InvalidArgumentError(None, None, "no rows")
+        return {"label": LABELS, "scores": SCORES}
+
+    tuner = types.SimpleNamespace(task=TaskStandIn(), outputs=lambda frame: SCORES)
+    with pytest.raises(RuntimeError, match="fails on 0 rows: no rows"):
+        _parity.check(tuner, answer)

@@ -1,0 +1,126 @@
+import json
+
+import keras_hub
+import numpy as np
+import pytest
+
+from kerasft.errors import UserError
+from kerasft.presets import base
+from kerasft.presets import keras_hub as source
+
+
+def test_loads_a_keras_preset_from_a_folder(tiny_gpt2, tmp_path, monkeypatch):
+    tiny_gpt2.backbone.save_to_preset(tmp_path / "gpt2")
+    tiny_gpt2.converter.save_to_preset(tmp_path / "gpt2")
+    monkeypatch.chdir(tmp_path)
+    for name in (str(tmp_path / "gpt2"), "./gpt2", "gpt2"):
+        found = base.resolve(name)
+        assert (found.name, found.modality, found.causal) == (name, "text", True)
+    for new, old in zip(found.backbone.get_weights(), tiny_gpt2.backbone.get_weights(), strict=True):
+        np.testing.assert_array_equal(new, old)
+    assert found.converter("the end").tolist() == tiny_gpt2.converter("the end").tolist()
+
+
+def test_loads_an_image_preset_from_a_folder(tmp_path):
+    backbone = keras_hub.models.VGGBackbone([1], [4], image_shape=(16, 24, 3))
+    backbone.save_to_preset(tmp_path)
+    keras_hub.layers.VGGImageConverter(scale=1 / 255).save_to_preset(tmp_path)
+    found = source.load(str(tmp_path))
+    assert (found.modality, found.causal) == ("image", False)
+    assert tuple(found.converter.image_size) == (16, 24)
+
+
+def test_a_folder_without_weights_will_do_for_random_ones(hugging_face_bert):
+    (hugging_face_bert / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="There are no weights"):
+        source.load(str(hugging_face_bert))
+    assert source.load(str(hugging_face_bert), weights=False).backbone.num_layers == 2
+
+
+def test_an_approximate_gelu_stays_approximate(hugging_face_bert):
+    config = json.loads((hugging_face_bert / "config.json").read_text())
+    (hugging_face_bert / "config.json").write_text(json.dumps({**config, "hidden_act": "gelu_new"}))
+    assert type(source.load(str(hugging_face_bert)).backbone) is keras_hub.models.BertBackbone
+
+
+def test_a_llama_gets_the_epsilon_of_its_config(tmp_path, monkeypatch):
+    config = {
+        "model_type": "llama",
+        "vocab_size": 7,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "hidden_size": 8,
+        "intermediate_size": 8,
+        "rope_theta": 100.0,
+        "rms_norm_eps": 0.25,
+        "tie_word_embeddings": True,
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    monkeypatch.setattr(source, "_tokenizer", lambda preset, origin: None)
+    assert source.load(str(tmp_path), weights=False).backbone.layer_norm_epsilon == 0.25
+    # Once this fails, the option can go.
+    stock = keras_hub.models.Backbone.from_preset(str(tmp_path), load_weights=False)
+    assert stock.layer_norm_epsilon != 0.25
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "model.ckpt"])
+def test_pickled_weights_are_refused(hugging_face_bert, name):
+    (hugging_face_bert / "model.safetensors").rename(hugging_face_bert / name)
+    with pytest.raises(UserError, match=f"(?s)Pickled weights can run code.*convert them to model.safetensors.*{name}"):
+        source.load(str(hugging_face_bert))
+
+
+def test_folders_that_will_not_do_are_told(tmp_path):
+    with pytest.raises(UserError, match="There is no such folder. Received: backbone='nowhere'"):
+        source.load("./nowhere")
+    with pytest.raises(UserError, match="holds config.json and.*with nothing"):
+        source.load(str(tmp_path))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "mamba"}))
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(UserError, match="could not load this preset: KerasHub has no converter.*'mamba'.*Received"):
+        source.load(str(tmp_path))
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(UserError, match="could not load this preset"):
+        source.load(str(tmp_path))
+
+
+def test_a_failed_download_is_told(monkeypatch):
+    def offline(preset, **options):
+        raise ConnectionError("Failed to resolve 'api.kaggle.com'")
+
+    monkeypatch.setattr(keras_hub.models.Backbone, "from_preset", offline)
+    for name in ("bert_tiny_en_uncased", "kaggle://keras/bert/keras/bert_tiny_en_uncased"):
+        with pytest.raises(UserError, match=f"api.kaggle.com' Without a network.*Received: backbone='{name}'"):
+            source.load(name)
+
+
+def test_only_decoders_are_causal(tiny_bert, tiny_gpt2):
+    bart = keras_hub.models.BartBackbone(
+        vocabulary_size=9, num_layers=1, num_heads=1, hidden_dim=4, intermediate_dim=4, max_sequence_length=8
+    )
+    found = [source.is_causal(backbone) for backbone in (tiny_bert.backbone, tiny_gpt2.backbone, bart)]
+    assert found == [False, True, False]
+
+
+def test_entries_tell_what_is_read():
+    kinds = {entry.name: entry.kind for entry in source.entries()}
+    expected = {
+        "bert_tiny_en_uncased": "text encoder",
+        "gpt2_base_en": "text decoder",
+        "bart_base_en": "text encoder-decoder",
+        "resnet_50_imagenet": "image",
+        "pali_gemma_3b_mix_224": "multimodal",
+    }
+    assert expected.items() <= kinds.items()
+    assert "whisper_tiny_en" not in kinds and "stable_diffusion_3_medium" not in kinds
+    by_task = {
+        name: "text decoder"
+        for task in vars(keras_hub.models).values()
+        if isinstance(task, type)
+        and issubclass(task, keras_hub.models.CausalLM)
+        and not issubclass(task, keras_hub.models.Seq2SeqLM)
+        and task.backbone_cls
+        for name in task.backbone_cls.presets
+    }
+    assert all(kinds[name] in (kind, "multimodal") for name, kind in by_task.items() if name in kinds)

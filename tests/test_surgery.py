@@ -1,0 +1,68 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kerasft import surgery
+from kerasft.model import FineTunedModel
+from kerasft.optimizers import AdamW
+from kerasft.tasks.text_classification import ClassificationHead
+
+
+@pytest.fixture
+def model(tiny_bert):
+    return FineTunedModel(tiny_bert.backbone, ClassificationHead(2, ("tokens", "mask")))
+
+
+def test_all_layers_goes_into_layers(model):
+    names = [layer.name for layer in surgery.all_layers(model)]
+    assert "query" in names
+    assert "query" not in [layer.name for layer in model.layers]
+
+
+def test_set_dtype_policy_reaches_every_layer_but_the_head(model):
+    model.compile(loss="mse")
+    model.make_train_function()
+    surgery.set_dtype_policy(model, "mixed_bfloat16")
+    head = {id(layer) for layer in (model.head, *surgery.all_layers(model.head))}
+    for layer in surgery.all_layers(model):
+        assert layer.dtype_policy.name == ("float32" if id(layer) in head else "mixed_bfloat16"), layer.path
+    assert model.train_function is None
+    assert {str(weight.dtype) for weight in model.weights} == {"float32"}
+    inputs = {name: np.ones((2, 4), "int32") for name in model.input}
+    assert model(inputs).dtype == tf.float32
+    surgery.set_dtype_policy(model, "float32")
+    assert {layer.compute_dtype for layer in surgery.all_layers(model)} == {"float32"}
+
+
+def test_set_direction():
+    callback = keras.callbacks.EarlyStopping(monitor="own", mode="auto")
+    model = keras.Sequential([keras.layers.Dense(1)])
+    callback.set_model(model)
+    metric = keras.metrics.MeanMetricWrapper(lambda y, y_pred: y_pred, name="own")
+    model.compile(loss="mse", metrics=[metric])
+    model.fit(np.zeros((2, 1)), np.zeros((2, 1)), verbose=0)
+    callback.on_train_begin()
+    with pytest.raises(ValueError, match="EarlyStopping callback received monitor=own"):
+        callback.on_epoch_end(0, {"own": 1.0})
+    surgery.set_direction(metric, "up")
+    callback.on_epoch_end(0, {"own": 1.0})
+
+
+def test_adam_slots_are_those_of_the_variable():
+    first, second = keras.Variable(np.zeros(2)), keras.Variable(np.zeros(3))
+    optimizer = AdamW()
+    optimizer.build([first, second])
+    optimizer.apply([tf.zeros(2), tf.ones(3)])
+    momentum, velocity = surgery.adam_slots(optimizer, second)
+    np.testing.assert_allclose(momentum, 0.1 / 3**0.5, rtol=1e-6)  # The gradient is clipped to norm 1.
+    np.testing.assert_allclose(velocity, 0.001 / 3, rtol=1e-4)
+    assert not surgery.adam_slots(optimizer, first)[0].numpy().any()
+
+
+def test_the_activation_of_an_encoder_is_replaced(tiny_bert):
+    encoder = tiny_bert.backbone.get_layer("transformer_layer_0")
+    tokens, mask = np.random.default_rng(0).normal(size=(1, 3, 16)).astype("float32"), np.ones((1, 3))
+    before = encoder(tokens, padding_mask=mask)
+    surgery.set_feed_forward_activation(encoder, keras.activations.relu)
+    assert not np.allclose(before, encoder(tokens, padding_mask=mask), atol=1e-4)

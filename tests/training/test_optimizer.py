@@ -1,0 +1,114 @@
+import keras
+import numpy as np
+import pytest
+
+from kerasft.errors import UserError
+from kerasft.model import FineTunedModel
+from kerasft.optimizers import AdamW
+from kerasft.schedules import Constant, Linear
+from kerasft.tasks.text_classification import ClassificationHead
+from kerasft.training import optimizer
+
+
+def make(given=None, schedule=None, learning_rate=0.1, total_steps=10):
+    return optimizer.make(given, schedule, learning_rate, total_steps)
+
+
+def rate(made):
+    """Returns the learning rate of the first update."""
+    return float(made.learning_rate)
+
+
+def test_the_default_is_adamw_with_linear_decay():
+    made = make()
+    assert type(made) is AdamW
+    assert made.weight_decay == 0.01
+    assert made.clip_norm == 1.0
+    schedule = keras.optimizers.schedules.deserialize(made.get_config()["learning_rate"])
+    assert type(schedule) is Linear
+    assert schedule.get_config() == {"learning_rate": 0.1, "total_steps": 10, "warmup": 0.1}
+
+
+def test_names_and_dicts_of_ours_and_of_keras():
+    assert make({"name": "adamw", "weight_decay": 0.3}).weight_decay == 0.3
+    assert type(make("sgd")) is keras.optimizers.SGD
+    made = make({"name": "SGD", "momentum": 0.9}, "constant")
+    assert made.momentum == 0.9
+    assert rate(made) == pytest.approx(0.1)
+
+
+def test_schedules_by_name_dict_and_object():
+    assert rate(make(schedule={"name": "linear", "warmup": 0.5})) == pytest.approx(0.02)
+    assert rate(make(schedule="constant")) == pytest.approx(0.1)
+    assert rate(make("sgd", Constant(0.7, 1))) == pytest.approx(0.7)
+    assert rate(make(schedule=keras.optimizers.schedules.CosineDecay(0.3, 10))) == pytest.approx(0.3)
+
+
+def test_an_object_is_copied_for_each_stage():
+    given = keras.optimizers.Adam(0.02, beta_1=0.7, global_clipnorm=2.0)
+    variables = [keras.Variable(np.ones(2))], [keras.Variable(np.ones(3))]
+    for trained in variables:
+        made = make(given)
+        assert made is not given
+        assert made.get_config() == given.get_config()
+        made.build(trained)
+    assert not given.built
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        ({"optimizer": "adamm"}, "There is no optimizer 'adamm'. Did you mean 'adam'?"),
+        ({"optimizer": "optimizer"}, "optimizer"),
+        ({"optimizer": {"name": "sgd", "momentun": 0.9}}, "no argument 'momentun'. Did you mean 'momentum'?"),
+        ({"optimizer": {"name": "sgd", "momentum": 5}}, "must be a float between"),
+        ({"optimizer": {"name": "adamw", "decay": 0.9}}, "no argument 'decay'"),
+        ({"optimizer": {"name": "sgd", "learning_rate": 1.0}}, "learning_rate is an argument of FineTuner"),
+        ({"optimizer": {"momentum": 0.9}}, "There is no optimizer ''"),
+        ({"optimizer": 5}, "optimizer must be a name"),
+        ({"schedule": "cosin"}, "has no 'cosin'"),
+        ({"schedule": {"name": "linear", "warm_up": 3}}, "no argument 'warm_up'"),
+        ({"schedule": {"name": "linear", "learning_rate": 3}}, "learning_rate is an argument of FineTuner"),
+        ({"schedule": 0.1}, "schedule must be a name"),
+        ({"learning_rate": 0}, "above 0"),
+        ({"learning_rate": -1e-3}, "above 0"),
+        ({"learning_rate": float("nan")}, "above 0"),
+        ({"learning_rate": float("inf")}, "above 0"),
+        ({"learning_rate": "1e-4"}, "must be a number"),
+        ({"optimizer": keras.optimizers.SGD(), "learning_rate": 0.1}, "learning rate of its own"),
+        ({"optimizer": keras.optimizers.SGD(), "schedule": "linear"}, "learning rate of its own"),
+        ({"schedule": Constant(0.1, 1), "learning_rate": 0.1}, "learning rate of its own"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(arguments, part):
+    with pytest.raises(UserError) as error:
+        optimizer.check(**{"optimizer": None, "schedule": None, "learning_rate": None, **arguments})
+    assert part in str(error.value)
+    assert "Received: " in str(error.value)
+
+
+def test_what_can_be_used_is_not_refused():
+    optimizer.check(None, None, None)
+    optimizer.check("sgd", "constant", np.float32(0.1))
+    optimizer.check(keras.optimizers.SGD(), None, None)
+    optimizer.check("sgd", Constant(0.1, 1), None)
+
+
+def test_biases_and_normalisation_do_not_decay(tiny_bert):
+    model = FineTunedModel(tiny_bert.backbone, ClassificationHead(2, ("tokens", "mask")))
+    weights = model.trainable_variables
+    made = make({"name": "adamw", "weight_decay": 0.5}, "constant")
+    optimizer.spare_from_decay(made, weights)
+    made.build(weights)
+    for weight in weights:
+        weight.assign(np.ones(weight.shape))
+    made.apply([np.zeros(weight.shape, "float32") for weight in weights])
+    for weight in weights:
+        spared = weight.path.split("/")[-1] in ("bias", "gamma", "beta")
+        np.testing.assert_allclose(weight.numpy(), 1.0 if spared else 0.95, rtol=1e-6, err_msg=weight.path)
+
+
+def test_an_optimizer_without_decay_is_left_alone():
+    made = make("sgd")
+    optimizer.spare_from_decay(made, [keras.Variable(np.ones(2), name="bias")])
+    made.build([])
