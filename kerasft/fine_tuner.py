@@ -229,14 +229,15 @@ class FineTuner:
         return [*made, *callbacks]
 
     def _tensorboard(self, settings, validation):
-        from kerasft.evaluation import snapshot
+        from kerasft.evaluation.snapshot import Snapshot
 
         left_out = ("data", "validation_data", "labels", "columns", "name")
         hparams = {name: value for name, value in self.recipe.items() if name not in left_out}
         hparams.update(learning_rate=settings.learning_rate, precision=self.policy)
-        take = functools.partial(snapshot.take, self.task, self.model, self.preprocessor, validation)
-        directory = os.path.join(settings.directory, "logs")
-        return registry.find("callbacks", "tensorboard")(directory, hparams, None if validation is None else take)
+        snapshot = None
+        if validation is not None:
+            snapshot = Snapshot(self.task, self.model, self.preprocessor, validation)
+        return registry.find("callbacks", "tensorboard")(os.path.join(settings.directory, "logs"), hparams, snapshot)
 
     def _frames(self, data, validation_data, validation_split):
         if validation_data is not None and validation_split:

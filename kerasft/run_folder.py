@@ -1,6 +1,7 @@
 """The folder of a run: what is in it, and how it is written and read."""
 
 import datetime
+import functools
 import glob
 import hashlib
 import importlib.metadata
@@ -77,7 +78,7 @@ def write(tuner, directory):
     _write_json(os.path.join(directory, "labels.json"), tuner.task.labels)
     _write_json(os.path.join(directory, "history.json"), getattr(tuner, "history", {}))
     _write_samples(tuner, directory)
-    base = [v for v in tuner.model.weights if v.path not in delta]
+    base = [v for path, v in weights.by_path(tuner.model).items() if path not in delta]
     own = {"is_delta": bool(base), "base": weights.fingerprint(base) if base else None, "facts": tuner.facts}
     _write_manifest(directory, own)
 
@@ -88,10 +89,10 @@ def read(directory, make):
     tuner = make(**_arguments(recipes.read(os.path.join(directory, "recipe.yaml"))))
     architecture = os.path.join(directory, "architecture")
     if not manifest["is_delta"]:
-        tuner._restored = lambda: presets.read_architecture(architecture)
+        tuner._restored = functools.partial(presets.read_architecture, architecture)
     path = os.path.join(directory, "weights.safetensors")
     saved = weights.paths(path)
-    variables = {v.path: v for v in tuner.model.weights}
+    variables = weights.by_path(tuner.model)
     weights.load(path, {name: v for name, v in variables.items() if name in saved or not manifest["is_delta"]})
     if manifest["is_delta"]:
         _check_base(tuner, saved, manifest, directory)
@@ -189,13 +190,14 @@ def plain(value):
 
 
 def _delta(tuner):
-    if isinstance(tuner.arguments["backbone"], str):
+    # A backbone that came out of a run folder, or without a name, cannot be had again by its name.
+    if isinstance(tuner.arguments["backbone"], str) and tuner._restored is None:
         return weights.learned(tuner.model)
-    return {v.path: v for v in tuner.model.weights}
+    return weights.by_path(tuner.model)
 
 
 def _check_base(tuner, saved, manifest, directory):
-    base = [v for v in tuner.model.weights if v.path not in saved]
+    base = [v for path, v in weights.by_path(tuner.model).items() if path not in saved]
     if weights.fingerprint(base) != manifest["base"]:
         raise UserError(
             f"{directory} was trained on another version of the backbone {tuner.pretrained.name!r}: its frozen weights "

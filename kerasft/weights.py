@@ -1,5 +1,6 @@
 """Choose, count, save and load weights by path."""
 
+import collections
 import hashlib
 import os
 import re
@@ -58,13 +59,26 @@ def count(variables):
     return int(sum(np.prod(variable.shape, dtype="int64") for variable in variables))
 
 
+def by_path(model):
+    """Returns `{path: variable}` of all weights. A path that occurs again gets a number.
+
+    Some of KerasHub's backbones, such as SmolLM3, have weights of one path in several layers.
+    """
+    found, times = {}, collections.Counter()
+    for variable in model.weights:
+        times[variable.path] += 1
+        number = f"#{times[variable.path]}" if times[variable.path] > 1 else ""
+        found[variable.path + number] = variable
+    return found
+
+
 def learned(model):
     """Returns `{path: variable}` of all that training moves: trainable weights, and statistics of trainable layers."""
-    found = {variable.path: variable for variable in model.trainable_variables}
+    moved = {id(variable) for variable in model.trainable_variables}
     for layer in model.layers:
         if layer.trainable:
-            found.update({v.path: v for v in layer.non_trainable_variables if _is_statistic(v)})
-    return found
+            moved |= {id(variable) for variable in layer.non_trainable_variables if _is_statistic(variable)}
+    return {path: variable for path, variable in by_path(model).items() if id(variable) in moved}
 
 
 def trainable_table(model):

@@ -73,7 +73,8 @@ def test_matching_layers(model):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "part"), [("nonsense", "No layer path matches. Paths look like: "), ("(", "is not a regular expression")]
+    ("pattern", "part"),
+    [("nonsense", "No layer path matches. Paths look like: "), ("(", "is not a regular expression")],
 )
 def test_matching_nothing_is_an_error_that_shows_paths(model, pattern, part):
     with pytest.raises(UserError) as error:
@@ -94,9 +95,18 @@ def test_count(model):
     assert weights.count(model.weights) == model.count_params()
 
 
-def test_every_weight_has_a_path_of_its_own(model, image_model):
+def test_every_weight_is_found_by_its_path(model, image_model):
     for made in (model, image_model):
-        assert len({weight.path for weight in made.weights}) == len(made.weights)
+        found = weights.by_path(made)
+        assert list(found) == [weight.path for weight in made.weights]
+        assert all(found[weight.path] is weight for weight in made.weights)
+
+
+def test_weights_of_one_path_are_numbered():
+    same = [types.SimpleNamespace(path="o_proj/kernel") for _ in range(3)]
+    found = weights.by_path(types.SimpleNamespace(weights=same))
+    assert list(found) == ["o_proj/kernel", "o_proj/kernel#2", "o_proj/kernel#3"]
+    assert list(found.values()) == same
 
 
 def test_learned_is_all_with_full_and_the_head_with_linear_probe(image_model):

@@ -108,7 +108,9 @@ class TensorBoard(keras.callbacks.TensorBoard):
     def _sums(self):
         """Returns `{name: (sum, count)}` of the loss, counted in rows, and of the objectives' terms."""
         means = [metric for metric in self.model.metrics if isinstance(metric, keras.metrics.Mean)]
-        return {metric.name: (float(metric.total), float(metric.count)) for metric in means}
+        # As tensors, since the variables of several replicas have no `float`.
+        sums = {metric.name: map(tf.convert_to_tensor, (metric.total, metric.count)) for metric in means}
+        return {name: tuple(map(float, values)) for name, values in sums.items()}
 
     def _write_snapshot(self, step):
         with self.validation_writer.as_default(step):
@@ -136,7 +138,9 @@ def flat(values):
     found = {}
     for name, value in values.items():
         if isinstance(value, dict):
-            found.update(flat({name if key == "name" else f"{name}.{key}": item for key, item in value.items()}))
+            # A recipe names an argument given as an object by its class.
+            own = ("name", "object")
+            found.update(flat({name if key in own else f"{name}.{key}": item for key, item in value.items()}))
         elif isinstance(value, (list, tuple)):
             found[name] = ", ".join(map(_text, value))
         elif value is not None:

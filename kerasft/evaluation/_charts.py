@@ -102,7 +102,7 @@ def interval(estimate, ends=(0, 1)):
     track = line((4, 7), (116, 7), "ruler")
     if not math.isfinite(estimate.value):
         return tag("svg", track, viewBox="0 0 120 14", class_="interval", aria_hidden="true")
-    dot = tag("circle", cx=across(estimate.value), cy=7, r=3.5, class_="dot")
+    dot = tag("circle", cx=across(estimate.value), cy=7, r=2.5, class_="dot")
     span = line((across(estimate.low), 7), (across(estimate.high), 7), "span") if math.isfinite(estimate.low) else ""
     return tag("svg", track, span, dot, viewBox="0 0 120 14", class_="interval", aria_hidden="true")
 

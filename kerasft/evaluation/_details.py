@@ -110,7 +110,8 @@ def _figure(heading, words, drawn):
 
 
 def _label(name, **attributes):
-    return tag("td", escape(clip(name, LONGEST_LABEL)), class_="label", dir="auto", **attributes)
+    breakable = escape(clip(name, LONGEST_LABEL)).replace("_", "_<wbr>")
+    return tag("td", breakable, class_="label", dir="auto", **attributes)
 
 
 def _number(value):

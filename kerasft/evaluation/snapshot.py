@@ -11,6 +11,7 @@ from PIL import Image
 from sklearn.metrics import confusion_matrix
 
 from kerasft.evaluation import figures
+from kerasft.evaluation._markup import clip
 from kerasft.pipeline import batching
 
 EXAMPLES, SHOWN = 500, 8  # that are predicted after each epoch, and of those in the table
@@ -19,29 +20,42 @@ LINE, LINES = 60, 3  # characters of a line and lines of a cell
 _MARKDOWN = re.compile(r"[!-/:-@\[-`{-~]")
 
 
-def take(task, model, preprocessor, frame):
-    """Predicts some examples, always the same, and returns pictures and text of how it goes.
+class Snapshot:
+    """Predicts some examples, always the same, and makes pictures and text of how it goes.
 
     Args:
         task: Task. model: FineTunedModel. preprocessor: the task's layer.
         frame: pandas.DataFrame of prepared validation examples; at most 500 of them are used, drawn at random.
 
-    Returns: dict of tag to PNG bytes or Markdown: `validation/predictions`; for images `validation/images`; where each
-        example has one label `validation/confusion`.
+    Call it, without arguments, for a dict of tag to PNG bytes or Markdown: `validation/predictions`, a table; for
+    images `validation/images`; where each example has one label `validation/confusion`.
     """
-    frame = frame.sample(min(len(frame), EXAMPLES), random_state=0)
-    made = _outputs(model, task.examples(frame, preprocessor, with_targets=False))
-    decoded = {name: values.numpy() for name, values in task.decode(tf.constant(made)).items()}
-    decoded = {name: values for name, values in decoded.items() if values.ndim == 1}
-    head = frame.head(SHOWN)
-    shown = {"validation/predictions": table(task.inputs, head, decoded)}
-    if task.modality == "image":
-        shown["validation/images"] = figures.to_png(_pictures(task, head, decoded))
-    if task.evaluation == "classification" and not task.multi_label:
-        classes = range(len(task.labels))
-        confusion = confusion_matrix(task.targets(frame), made.argmax(-1), labels=classes)
-        shown["validation/confusion"] = figures.to_png(figures.confusion_figure(confusion, task.labels))
-    return shown
+
+    def __init__(self, task, model, preprocessor, frame):
+        self.task = task
+        self.model = model
+        self.frame = frame.sample(min(len(frame), EXAMPLES), random_state=0)
+        self.examples = task.examples(self.frame, preprocessor, with_targets=False)
+
+    def __call__(self):
+        task, head, outputs = self.task, self.frame.head(SHOWN), self.outputs()
+        decoded = {name: values.numpy() for name, values in task.decode(tf.constant(outputs)).items()}
+        decoded = {name: values for name, values in decoded.items() if values.ndim == 1}
+        shown = {"validation/predictions": table(task.inputs, head, decoded)}
+        if task.modality == "image":
+            shown["validation/images"] = figures.to_png(_pictures(task, head, decoded))
+        if task.evaluation == "classification" and not task.multi_label:
+            numbers = range(len(task.labels))
+            confusion = confusion_matrix(task.targets(self.frame), outputs.argmax(-1), labels=numbers)
+            shown["validation/confusion"] = figures.to_png(figures.confusion_figure(confusion, task.labels))
+        return shown
+
+    def outputs(self):
+        """Returns the model's raw outputs row by row, without `predict`, which would trace a graph for each width."""
+        batches = batching.ordered_batches(self.examples, 32)
+        dataset = batching.dataset(self.examples, lambda: batches)
+        made = [self.model(inputs, training=False).numpy() for (inputs,) in dataset]
+        return np.concatenate(made)[np.argsort(np.concatenate(batches))]
 
 
 def table(inputs, frame, decoded):
@@ -64,26 +78,25 @@ def table(inputs, frame, decoded):
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _outputs(model, examples):
-    """Returns the model's outputs row by row, without `predict`, which would trace a graph for each width."""
-    batches = batching.ordered_batches(examples, 32)
-    made = [model(inputs, training=False).numpy() for (inputs,) in batching.dataset(examples, lambda: batches)]
-    return np.concatenate(made)[np.argsort(np.concatenate(batches))]
-
-
 def _pictures(task, frame, decoded):
-    """Returns the images, the model's view of each below it."""
-    figure = Figure(figsize=(10, 6), layout="constrained")
+    """Returns the images, two a row as TensorBoard's cards are narrow, with what the model takes each for."""
+    figure = Figure(figsize=(4, 8), layout="constrained")
     for position, encoded in enumerate(next(iter(task.request(frame).values()))):
-        axes = figure.add_subplot(2, SHOWN // 2, position + 1)
+        truth = frame["label"].iloc[position]
+        label, score = (decoded[name][position] for name in ("label", "score"))
+        axes = figure.add_subplot(SHOWN // 2, 2, position + 1)
         axes.imshow(np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB")))
         axes.set_axis_off()
-        label, score = (_plain(decoded[name][position]) for name in ("label", "score"))
-        is_right = _same(frame["label"].iloc[position], label)
-        mistake = "" if is_right else f"\ntruth: {_plain(frame['label'].iloc[position])}"
-        text = f"{label} {score}{mistake}".replace("$", r"\$")
-        axes.set_title(text, fontsize=10, color="black" if is_right else "firebrick")
+        if _same(truth, label):
+            axes.set_title(f"{_caption(label)} {_plain(score)}", fontsize=9)
+        else:
+            title = f"{_caption(label)} {_plain(score)}\ntruth: {_caption(truth)}"
+            axes.set_title(title, fontsize=9, color="firebrick")
     return figure
+
+
+def _caption(value):
+    return clip(_plain(value), 24).replace("$", r"\$")
 
 
 def _same(truth, predicted):

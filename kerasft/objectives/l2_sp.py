@@ -38,7 +38,7 @@ class L2SP(Objective):
         """Keeps the values of the backbone weights that learn from this stage on: until now they were frozen."""
         for weight in backbone_weights(model):
             if weight.path not in self.starts:
-                # A variable, as a constant would be copied into each traced graph; of an array, as Keras shares tensors.
+                # A variable, as a constant would be part of each traced graph; of an array, as Keras shares tensors.
                 self.starts[weight.path] = keras.Variable(weight.numpy(), trainable=False, dtype=weight.dtype)
 
     def __call__(self, model, x, y, y_pred):

@@ -39,15 +39,24 @@ def ordered_batches(examples, batch_size):
 
 
 def choose_widths(examples, count=WIDTHS):
-    """Returns up to `count` widths in tokens: multiples of 8 at even quantiles of the lengths, the longest included.
+    """Returns the up to `count` widths in tokens, multiples of 8, that pad least if each row gets the next of them.
 
     None is wider than the preprocessor's `sequence_length`: a backbone may have no position beyond it.
     """
     if examples.preprocessor.fixed_width:
         return np.array([examples.preprocessor.fixed_width])
-    quantiles = np.quantile(examples.lengths, np.linspace(1 / count, 1, count))
-    widths = np.ceil(np.maximum(quantiles, 1) / 8).astype(int) * 8
-    return np.unique(np.minimum(widths, examples.preprocessor.sequence_length))
+    eights = np.ceil(np.maximum(examples.lengths, 1) / 8).astype(int) * 8
+    widths, rows = np.unique(np.minimum(eights, examples.preprocessor.sequence_length), return_counts=True)
+    up_to = np.cumsum(rows)
+    cost = (widths * up_to).astype(float)  # Positions of all rows up to a width, if it is the widest of those chosen.
+    chosen = [[width] for width in widths]
+    for _ in range(count - 1):
+        costs = cost[:, None] + widths * (up_to - up_to[:, None])  # [i, j]: widths[i] is the one before widths[j].
+        costs[np.tril_indices(len(widths))] = np.inf
+        best, is_better = costs.argmin(axis=0), costs.min(axis=0) < cost
+        chosen = [[*chosen[best[j]], widths[j]] if is_better[j] else chosen[j] for j in range(len(widths))]
+        cost = np.minimum(cost, costs.min(axis=0))
+    return np.array(chosen[-1])
 
 
 def padding_share(examples, batches):

@@ -22,7 +22,7 @@ class TextPreprocessor(keras.layers.Layer):
         sequence_length: int. Greatest length in tokens, marks included.
         inputs: names of the backbone's inputs: of `token_ids`, `padding_mask`, `segment_ids`.
 
-    Input shape: `(batch,)` strings or a list of str, or a tuple of two of them.
+    Input shape: `(batch,)` strings, an array or a tensor, or a tuple of two of them.
     Output shape: dict of `(batch, length)` int32.
     """
 
@@ -32,6 +32,7 @@ class TextPreprocessor(keras.layers.Layer):
         self.marks = {name: list(ids) for name, ids in marks.items()}
         self.sequence_length = sequence_length
         self.inputs = list(inputs)
+        self.graph_rows = tf.function(self._pack)
         self.built = True
 
     @property
@@ -53,7 +54,15 @@ class TextPreprocessor(keras.layers.Layer):
 
     def rows(self, texts):
         """Returns `token_ids` and `segment_ids`, each a ragged `(batch, None)` int32 tensor."""
-        texts = texts if isinstance(texts, tuple) else (texts,)
+        texts = tuple(map(tf.convert_to_tensor, texts if isinstance(texts, (tuple, list)) else (texts,)))
+        # Outside of graphs KerasHub's tokenizers use other code, which gives other ids for odd strings.
+        return self.traced(len(texts))(*texts) if tf.executing_eagerly() else self._pack(*texts)
+
+    def traced(self, columns):
+        """Returns `rows` of so many columns as a TensorFlow function. Tracing takes seconds, and is done once."""
+        return self.graph_rows.get_concrete_function(*[tf.TensorSpec((None,), tf.string)] * columns)
+
+    def _pack(self, *texts):
         segments = [tf.cast(_ragged(self.tokenizer(text)), "int32") for text in texts]
         marks = [self.marks["start"], *[self.marks["separator"]] * (len(segments) - 1), self.marks["end"]]
         room = self.sequence_length - sum(len(mark) for mark in marks)
@@ -135,7 +144,8 @@ def tokenize(preprocessor, columns, targets=None, batch_size=1024):
     Returns: TokenizedText.
     """
     data = tf.data.Dataset.from_tensor_slices(tuple(np.asarray(column, dtype=object) for column in columns))
-    data = data.batch(batch_size).map(lambda *texts: preprocessor.rows(texts), num_parallel_calls=tf.data.AUTOTUNE)
+    rows = preprocessor.traced(len(columns))
+    data = data.batch(batch_size).map(lambda *texts: rows(*texts), num_parallel_calls=tf.data.AUTOTUNE)
     batches = list(data.with_options(quiet_options()))
     lengths = np.concatenate([batch["token_ids"].row_lengths().numpy() for batch in batches])
     return TokenizedText(

@@ -18,6 +18,36 @@ LLAMA_BLOCK = {
     "ffn_down": "feedforward_output_dense/kernel",
 }
 LLAMA_ENDS = {"token_embd": "token_embedding/embeddings", "output_norm": "sequence_output_layernorm/scale"}
+# EfficientNet-Lite0 as trained with TensorFlow: padding is SAME, which pads more at the end, and epsilon is 1e-3.
+LITE0 = {
+    "stackwise_width_coefficients": [1.0] * 7,
+    "stackwise_depth_coefficients": [1.0] * 7,
+    "stackwise_kernel_sizes": [3, 3, 5, 3, 5, 5, 3],
+    "stackwise_num_repeats": [1, 2, 2, 3, 3, 4, 1],
+    "stackwise_input_filters": [32, 16, 24, 40, 80, 112, 192],
+    "stackwise_output_filters": [16, 24, 40, 80, 112, 192, 320],
+    "stackwise_expansion_ratios": [1, 6, 6, 6, 6, 6, 6],
+    "stackwise_strides": [1, 2, 2, 2, 1, 2, 1],
+    "stackwise_squeeze_and_excite_ratios": [0] * 7,
+    # "v1" pads alike on all sides, which is SAME for a stride of 1; "unfused" has no block without expansion.
+    "stackwise_block_types": ["v1"] + ["unfused"] * 6,
+    "activation": "relu6",
+    "include_stem_padding": False,
+    "stem_conv_padding": "same",
+    "min_depth": None,
+    "use_depth_divisor_as_min_depth": True,
+    "cap_round_filter_decrease": True,
+    "batch_norm_momentum": 0.99,
+    "batch_norm_epsilon": 1e-3,
+}
+LITE0_PIXELS = {
+    "image_size": (224, 224),
+    "scale": 1 / 128,
+    "offset": -127 / 128,
+    "crop_to_aspect_ratio": True,
+    "interpolation": "bicubic",
+    "antialias": True,
+}
 
 
 def minilm(files, folder):
@@ -29,8 +59,7 @@ def minilm(files, folder):
 def efficientnet_lite0(files, folder):
     """Converts a PyTorch state dict of EfficientNet-Lite0 that was trained with TensorFlow.
 
-    So padding is TensorFlow's SAME, which pads more at the end, and epsilon is 1e-3; KerasHub's own layout of Lite0
-    pads alike on all sides and is 6.0 off in the features.
+    KerasHub's own layout of Lite0, which is timm's, would be 6.0 off in the features: see `LITE0`.
 
     Source: https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite.
     """
@@ -39,27 +68,7 @@ def efficientnet_lite0(files, folder):
 
     from kerasft.presets import _torch_pickle
 
-    backbone = EfficientNetBackbone(
-        stackwise_width_coefficients=[1.0] * 7,
-        stackwise_depth_coefficients=[1.0] * 7,
-        stackwise_kernel_sizes=[3, 3, 5, 3, 5, 5, 3],
-        stackwise_num_repeats=[1, 2, 2, 3, 3, 4, 1],
-        stackwise_input_filters=[32, 16, 24, 40, 80, 112, 192],
-        stackwise_output_filters=[16, 24, 40, 80, 112, 192, 320],
-        stackwise_expansion_ratios=[1, 6, 6, 6, 6, 6, 6],
-        stackwise_strides=[1, 2, 2, 2, 1, 2, 1],
-        stackwise_squeeze_and_excite_ratios=[0] * 7,
-        # "v1" pads alike on all sides, which is SAME for a stride of 1; "unfused" has no block without expansion.
-        stackwise_block_types=["v1"] + ["unfused"] * 6,
-        activation="relu6",
-        include_stem_padding=False,
-        stem_conv_padding="same",
-        min_depth=None,
-        use_depth_divisor_as_min_depth=True,
-        cap_round_filter_decrease=True,
-        batch_norm_momentum=0.99,
-        batch_norm_epsilon=1e-3,
-    )
+    backbone = EfficientNetBackbone(**LITE0)
     state = _torch_pickle.read(next(files.glob("*.pth")))
     # Both list the weights from the input upwards; the classifier is not part of the backbone.
     arrays = [array for name, array in state.items() if not name.endswith("num_batches_tracked") and "_fc" not in name]
@@ -68,14 +77,7 @@ def efficientnet_lite0(files, folder):
             array = array.transpose((2, 3, 0, 1) if "dwconv" in variable.path else (2, 3, 1, 0))
         variable.assign(array)
     backbone.save_to_preset(folder)
-    EfficientNetImageConverter(
-        image_size=(224, 224),
-        scale=1 / 128,
-        offset=-127 / 128,
-        crop_to_aspect_ratio=True,
-        interpolation="bicubic",
-        antialias=True,
-    ).save_to_preset(folder)
+    EfficientNetImageConverter(**LITE0_PIXELS).save_to_preset(folder)
 
 
 def smollm2(files, folder):

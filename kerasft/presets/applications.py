@@ -23,6 +23,8 @@ IMAGE_SIZES = {
     **dict.fromkeys(("VGG16", "VGG19"), 224),
 }
 BUILDERS = {name.lower(): name for name in IMAGE_SIZES}
+# Families whose weights have other paths once the model was built from its config, as that of a saved run is.
+RENAMED = ("convnext", "nasnet")
 
 
 def load(name, weights=True):
@@ -42,9 +44,11 @@ def load(name, weights=True):
     if name.lower() not in BUILDERS:
         raise unknown(f"applications:{name}")
     builder = getattr(keras.applications, BUILDERS[name.lower()])
+    family, size = builder.__module__.rpartition(".")[2], IMAGE_SIZES[builder.__name__]
     backbone = _build(builder, "imagenet" if weights else None)
-    size = IMAGE_SIZES[builder.__name__]
-    converter = ApplicationsConverter(builder.__module__.rpartition(".")[2], (size, size))
+    if family in RENAMED:
+        backbone = _rebuilt(backbone)
+    converter = ApplicationsConverter(family, (size, size))
     return Pretrained(f"applications:{name.lower()}", backbone, "image", converter)
 
 
@@ -68,6 +72,21 @@ def _build(builder, weights):
             f"The weights could not be downloaded: {error}. Without a network: a `starter:` preset, or the file in "
             f"{_cache()}. Received: backbone='applications:{builder.__name__.lower()}'"
         ) from error
+
+
+def _rebuilt(backbone):
+    import keras
+
+    from kerasft.presets._layer_scale import LayerScale
+
+    def clone(layer):
+        kind = LayerScale if type(layer).__name__ == "LayerScale" else type(layer)
+        return kind.from_config(layer.get_config())
+
+    again = keras.models.clone_model(backbone, clone_function=clone)
+    for new, old in zip(again.weights, backbone.weights, strict=True):
+        new.assign(old)
+    return again
 
 
 def _cache():

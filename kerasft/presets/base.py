@@ -140,13 +140,13 @@ def read_architecture(directory):
     return Pretrained(description["name"], modality=description["modality"], causal=description["causal"], **parts)
 
 
-def import_own_class(serialized):
-    """Imports the file of a class of ours that a Keras config names, without which Keras does not know it.
+def import_own_classes(serialized):
+    """Imports the files of our classes if a Keras config names any, without which Keras does not know them.
 
     The classes of KerasHub and KerasCV Keras imports itself.
     """
-    if (serialized.get("registered_name") or "").startswith("kerasft>"):
-        for module in ("_bert", "_converters", "_smollm2"):
+    if "kerasft>" in json.dumps(serialized):
+        for module in ("_bert", "_converters", "_layer_scale", "_smollm2"):
             importlib.import_module(f"kerasft.presets.{module}")
 
 
@@ -195,5 +195,5 @@ def _serialize(part):
 def _deserialize(serialized):
     import keras
 
-    import_own_class(serialized)
+    import_own_classes(serialized)
     return keras.saving.deserialize_keras_object(serialized)

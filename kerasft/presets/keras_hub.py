@@ -7,11 +7,17 @@ from pathlib import Path
 
 from kerasft.errors import UserError
 from kerasft.presets import _tables
-from kerasft.presets.base import Pretrained, image_size_of, import_own_class, modality_of, unknown
+from kerasft.presets.base import Pretrained, image_size_of, import_own_classes, modality_of, unknown
 
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 # Hugging Face's `model_type`s whose tokenizer is BERT's WordPiece.
 WORD_PIECE = ("bert", "distilbert")
+# What KerasHub's BERT computes, whatever the config says.
+BERT = {
+    "hidden_act": ("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh"),
+    "layer_norm_eps": (1e-12,),
+    "position_embedding_type": ("absolute",),
+}
 
 
 def load(name, weights=True):
@@ -64,16 +70,27 @@ def _load(name, preset, weights):
     from keras_hub import models
 
     config = _json(preset, "config.json")
-    import_own_class(config)
+    import_own_classes(config)
     origin = config.get("model_type")  # only Hugging Face's configs have one
     # KerasHub takes 1e-6 for every Llama: 2e-2 off in the logits of SmolLM2, which has 1e-5.
-    options = {"layer_norm_epsilon": config["rms_norm_eps"]} if origin == "llama" else {}
+    options = {"layer_norm_epsilon": config.get("rms_norm_eps", 1e-6)} if origin == "llama" else {}
+    if origin == "bert":
+        _check_bert(config)
     backbone = models.Backbone.from_preset(preset, load_weights=weights, **options)
     if origin == "bert" and config.get("hidden_act", "gelu") == "gelu":
         backbone = _exact_bert(backbone, weights)
     modality = modality_of(backbone)
     converter = _tokenizer(preset, origin) if modality == "text" else _image_converter(preset, backbone)
     return Pretrained(name, backbone, modality, converter, causal=modality == "text" and is_causal(backbone))
+
+
+def _check_bert(config):
+    """Raises if the BERT differs from the only one that KerasHub has, which it would load all the same."""
+    for key, allowed in BERT.items():
+        if config.get(key, allowed[0]) not in allowed:
+            raise UserError(
+                f"BERT can only be loaded with {key} {' or '.join(map(str, allowed))}. Received: {key}={config[key]!r}"
+            )
 
 
 def _exact_bert(backbone, weights):

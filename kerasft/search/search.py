@@ -101,11 +101,8 @@ def _tuner(hyper_model, name, trials, directory, seed):
 
 def _result(made, recipe, directory):
     rows = trials_module.table(made.oracle)
-    if not rows or rows[0]["error"]:
-        first = rows[0]["error"] if rows else "none was begun"
-        raise UserError(
-            f"Every trial failed; the first: {first} Received: {len(rows)} trials, see {directory}/trials.csv"
-        )
+    if rows[0]["error"]:
+        raise UserError(f"All {len(rows)} trials failed, see {directory}/trials.csv. The first: {rows[0]['error']}")
     best = made.oracle.trials[rows[0]["trial"]].hyperparameters
     values = made.hypermodel.values(best)
     if "tuner/epochs" in best.values:

@@ -60,10 +60,11 @@ def _check_one_rate(name, value, others):
 
 def _keras_optimizer(name, arguments):
     """Returns the optimizer of this name, in any case, that Keras has."""
+    base = keras.optimizers.Optimizer
     found = {key.lower(): cls for key, cls in vars(keras.optimizers).items() if isinstance(cls, type)}
-    found = {key: cls for key, cls in found.items() if issubclass(cls, keras.optimizers.Optimizer)}
+    found = {key: cls for key, cls in found.items() if issubclass(cls, base) and cls is not base}
     if name.lower() not in found:
-        allowed = {*registry.names("optimizers"), *found} - {"optimizer"}
+        allowed = {*registry.names("optimizers"), *found}
         raise UserError(
             f"There is no optimizer {name!r}.{nearest(name, allowed)} There are: {', '.join(sorted(allowed))}. "
             f"Received: {name!r}"

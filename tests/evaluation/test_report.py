@@ -18,7 +18,7 @@ HISTORY = {"loss": [1.0, 0.5, float("nan"), 0.4], "val_loss": [0.9, 0.6, 0.6, 0.
 class Page(html.parser.HTMLParser):
     """Collects what a browser would see, and fails on tags that do not match."""
 
-    VOID = ("meta", "br", "img")
+    VOID = ("meta", "br", "wbr", "img")
 
     def __init__(self, page):
         super().__init__()

@@ -28,10 +28,9 @@ def measured(strategy):
     rng = np.random.default_rng(0)
     x, y, weights = rng.normal(size=(69, 4)), rng.integers(3, size=69), rng.integers(0, 3, size=69).astype("float32")
     with strategy.scope():
-        metrics = []
-        for name in registry.names("metrics"):
-            plugin = registry.find("metrics", name)
-            metrics.append(plugin() if name == "log_loss" else plugin(num_classes=3))
+        arguments = {name: {"num_classes": 3} for name in registry.names("metrics")}
+        arguments |= {"log_loss": {}, "auroc": {"num_classes": 3, "max_examples": 100}}
+        metrics = [registry.find("metrics", name)(**given) for name, given in arguments.items()]
         model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, kernel_initializer="ones")])
         model.layers[0].set_weights([rng.normal(size=(4, 3)), np.zeros(3)])
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

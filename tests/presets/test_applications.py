@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from kerasft.errors import UserError
-from kerasft.presets import applications
+from kerasft.presets import applications, base
 from kerasft.presets._converters import ApplicationsConverter
 
 
@@ -17,22 +17,52 @@ def test_lists_all_that_keras_has():
     assert {entry.name for entry in applications.entries()} == {f"applications:{name.lower()}" for name in builders()}
 
 
-@pytest.mark.slow
-def test_image_sizes_are_those_that_keras_builds_the_whole_model_for():
-    for name, size in applications.IMAGE_SIZES.items():
-        model = builders()[name](weights=None, include_top=True)
-        assert model.input_shape == (None, size, size, 3), name
-        keras.backend.clear_session()
+class Asked(Exception):
+    pass
+
+
+def test_image_sizes_are_those_that_keras_takes_by_default(monkeypatch):
+    from keras.src.applications import imagenet_utils
+
+    def ask(input_shape, default_size, **options):
+        raise Asked(default_size)
+
+    monkeypatch.setattr(imagenet_utils, "obtain_input_shape", ask)
+    found = {}
+    for name, builder in builders().items():
+        if name.startswith("MobileNetV3"):
+            assert "(224, 224, 3)" in builder.__doc__
+            continue
+        with pytest.raises(Asked) as asked:
+            builder(weights=None)
+        found[name] = asked.value.args[0]
+    assert found == {name: applications.IMAGE_SIZES[name] for name in found}
 
 
 @pytest.mark.slow
-def test_every_model_loads_and_has_its_own_preprocessing():
-    for name, size in applications.IMAGE_SIZES.items():
-        pretrained = applications.load(name, weights=False)
-        assert pretrained.name == f"applications:{name.lower()}"
-        assert pretrained.converter(np.zeros((1, 8, 8, 3), "float32")).shape == (1, size, size, 3), name
-        assert len(pretrained.backbone.output.shape) == 4, name
-        keras.backend.clear_session()
+@pytest.mark.parametrize(
+    "name",
+    "convnexttiny densenet121 efficientnetb1 efficientnetv2b0 inceptionv3 mobilenet mobilenetv2 nasnetmobile resnet50 "
+    "resnet50v2 vgg16 xception".split(),
+)
+def test_every_family_loads_and_comes_back(name, tmp_path):
+    pretrained = applications.load(name, weights=False)
+    size = applications.IMAGE_SIZES[applications.BUILDERS[name]]
+    assert pretrained.name == f"applications:{name}"
+    assert pretrained.converter(np.zeros((1, 8, 8, 3), "float32")).shape == (1, size, size, 3)
+    base.write_architecture(pretrained, tmp_path)
+    again = base.read_architecture(tmp_path)
+    shapes = [(weight.path, weight.shape) for weight in pretrained.backbone.weights]
+    assert [(weight.path, weight.shape) for weight in again.backbone.weights] == shapes
+    again.backbone.set_weights(pretrained.backbone.get_weights())
+    pixels = np.random.default_rng(0).uniform(0, 255, (1, size, size, 3)).astype("float32")
+    features = [np.asarray(found.backbone(found.converter(pixels))) for found in (pretrained, again)]
+    np.testing.assert_allclose(*features, atol=1e-5)
+
+    # The same as the model that Keras builds.
+    original = builders()[applications.BUILDERS[name]](include_top=False, weights=None)
+    original.set_weights(pretrained.backbone.get_weights())
+    np.testing.assert_allclose(np.asarray(original(pretrained.converter(pixels))), features[0], atol=1e-5)
 
 
 def test_loads_a_model_without_a_download():

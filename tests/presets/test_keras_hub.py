@@ -43,6 +43,16 @@ def test_an_approximate_gelu_stays_approximate(hugging_face_bert):
     assert type(source.load(str(hugging_face_bert)).backbone) is keras_hub.models.BertBackbone
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("hidden_act", "relu"), ("layer_norm_eps", 1e-5), ("position_embedding_type", "relative_key")]
+)
+def test_a_bert_that_kerashub_would_load_wrongly_is_refused(hugging_face_bert, key, value):
+    config = json.loads((hugging_face_bert / "config.json").read_text())
+    (hugging_face_bert / "config.json").write_text(json.dumps({**config, key: value}))
+    with pytest.raises(UserError, match=f"can only be loaded with {key} .*Received: {key}={value!r}"):
+        source.load(str(hugging_face_bert))
+
+
 def test_a_llama_gets_the_epsilon_of_its_config(tmp_path, monkeypatch):
     config = {
         "model_type": "llama",

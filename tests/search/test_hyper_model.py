@@ -2,6 +2,7 @@ import keras
 import keras_tuner
 import pytest
 
+from kerasft.errors import UserError
 from kerasft.search.hyper_model import HyperModel
 
 
@@ -29,6 +30,7 @@ def test_ranges_become_hyperparameters_of_their_paths(recipe):
     assert made.values(hp)["seed"] == 5
 
 
+@pytest.mark.slow
 def test_keras_tuner_can_run_it_by_itself(recipe, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     made = HyperModel(recipe)
@@ -48,9 +50,24 @@ def test_columns_are_renamed_once(recipe, reviews):
     assert made.recipe["task"] == {"name": "text_classification"}
 
 
-@pytest.mark.parametrize("epochs", [None, 2])
-def test_fit_takes_the_epochs_it_is_given(recipe, tmp_path, epochs):
+def test_fit_trains_on_the_rows_it_was_given_first(recipe, tmp_path):
     made = HyperModel(recipe)
     hp = keras_tuner.HyperParameters()
-    history = made.fit(hp, made.build(hp), directory=tmp_path / "run", epochs=epochs)
-    assert len(history.history["val_accuracy"]) == (epochs or 1)
+    history = made.fit(hp, made.build(hp), directory=tmp_path / "run", epochs=2)
+    assert len(history.history["val_accuracy"]) == 2
+    assert len(made.data["data"]) == 12
+    assert len(made.data["validation_data"]) == 4
+    assert sorted([*made.data["data"].index, *made.data["validation_data"].index]) == list(range(1, 17))
+
+
+def test_what_no_trial_can_use_is_refused(recipe, tiny_bert):
+    for change, message in (
+        ({"learning_rate": 1e-3, "method": "full"}, "no ranges"),
+        ({"validation_split": 0}, "give validation_split or validation_data"),
+        ({"lerning_rate": 1e-3}, "lerning_rate: there is no such argument. Did you mean 'learning_rate'"),
+        ({"backbone": tiny_bert}, "must be a name or a folder"),
+        ({"data": "nowhere.csv"}, "no file 'nowhere.csv'"),
+        ({"backbone": "starter:none"}, "starter:none"),
+    ):
+        with pytest.raises(UserError, match=message):
+            HyperModel(recipe | change)

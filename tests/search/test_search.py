@@ -1,109 +1,158 @@
 import csv
+import math
 import os
+import types
 
 import pytest
 
 from kerasft import recipe as recipes
 from kerasft.errors import UserError
-from kerasft.search import hyper_model
+from kerasft.search.hyper_model import HyperModel
 from kerasft.search.search import search
 
 
-def files_of(folder):
-    return sorted(os.path.relpath(os.path.join(at, name), folder) for at, _, names in os.walk(folder) for name in names)
+@pytest.fixture
+def fits(monkeypatch, tiny_bert):
+    """Replaces building and fitting by a formula, as a fit takes seconds; gives the list of those that were made.
+
+    The best learning rate is 1e-3, and one block frozen is better than none, by little.
+    """
+    made = []
+
+    def fit(self, hp, model, directory=None, epochs=None, **kwargs):
+        values = self.values(hp)
+        made.append(values | {"directory": directory, "epochs": epochs})
+        os.makedirs(os.path.join(directory, "logs"))
+        with open(os.path.join(directory, "weights.safetensors"), "wb") as file:
+            file.write(b"x" * 1000)
+        distance = abs(math.log10(values.get("learning_rate", 1e-3)) + 3)
+        score = 0.9 - 0.2 * distance + 0.01 * values.get("method.blocks", 0)
+        return types.SimpleNamespace(history={"val_accuracy": [score - 0.1, score, score - 0.2]})
+
+    monkeypatch.setattr("kerasft.presets.base.resolve", lambda identifier: tiny_bert)
+    monkeypatch.setattr(HyperModel, "build", lambda self, hp: None)
+    monkeypatch.setattr(HyperModel, "fit", fit)
+    return made
 
 
-def test_random_search_ranks_its_trials_and_writes_the_best_recipe(recipe, tmp_path, capsys):
-    result = search(recipe, trials=3, directory=tmp_path / "s")
-    assert [row["rank"] for row in result.trials] == [1, 2, 3]
+def test_trials_are_ranked_and_the_best_recipe_is_written(recipe, tmp_path, fits):
+    result = search(recipe, trials=5, directory=tmp_path / "s")
+    assert [row["rank"] for row in result.trials] == [1, 2, 3, 4, 5]
     scores = [row["val_accuracy"] for row in result.trials]
     assert scores == sorted(scores, reverse=True)
+    best = max(fits, key=lambda made: -abs(math.log10(made["learning_rate"]) + 3) + 0.05 * made["method.blocks"])
+    assert result.trials[0]["learning_rate"] == best["learning_rate"]
     assert result.score == scores[0]
-    assert all(row["seconds"] > 0 and row["error"] is None for row in result.trials)
-    assert all(1e-4 <= row["learning_rate"] <= 1e-2 and row["method.blocks"] in (0, 1) for row in result.trials)
-    best = recipes.read(tmp_path / "s" / "best_recipe.yaml")
-    assert best == {key: value for key, value in result.best.items() if key != "data"}
-    assert best["learning_rate"] == result.trials[0]["learning_rate"]
-    assert best["method"] == {"name": "freeze", "blocks": result.trials[0]["method.blocks"]}
-    assert best["validation_split"] == 0.25
-    assert not recipes.ranges(best)
-    top = (tmp_path / "s" / "best_recipe.yaml").read_text(encoding="utf-8").splitlines()[:2]
-    assert top == [
-        f"# val_accuracy {result.score:.4f}, the best of 3 trials",
-        f"# kerasft fit {tmp_path}/s/best_recipe.yaml",
-    ]
+    assert result.score == pytest.approx(
+        0.9 - 0.2 * abs(math.log10(best["learning_rate"]) + 3) + 0.01 * best["method.blocks"]
+    )
+    assert all(row["seconds"] >= 0 and row["error"] is None for row in result.trials)
+    assert all(1e-4 <= made["learning_rate"] <= 1e-2 and made["method.blocks"] in (0, 1) for made in fits)
     with open(tmp_path / "s" / "trials.csv", encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [float(row["val_accuracy"]) for row in rows] == scores
-    assert "What learns" not in capsys.readouterr().err
+        assert [float(row["val_accuracy"]) for row in csv.DictReader(file)] == scores
 
 
-def test_of_a_trial_only_the_logs_stay(recipe, tmp_path):
-    search(recipe, trials=1, directory=tmp_path / "s")
-    kept = files_of(tmp_path / "s")
-    assert not [name for name in kept if name.endswith((".safetensors", ".h5", ".html"))]
-    assert any(name.startswith(os.path.join("trial_0", "logs")) for name in kept)
+def test_the_best_recipe_has_no_ranges_and_its_command_on_top(recipe, tmp_path, fits):
+    recipe["data"], rows = str(tmp_path / "r.jsonl"), recipe["data"]
+    with open(recipe["data"], "w", encoding="utf-8") as file:
+        file.writelines(f'{{"text": "{row["text"]}", "label": "{row["label"]}"}}\n' for row in rows)
+    result = search(recipe, trials=2, directory=tmp_path / "s")
+    path = tmp_path / "s" / "best_recipe.yaml"
+    best = recipes.read(path)
+    assert best == result.best
+    assert list(best) == list(recipe)
+    assert best["method"] == {"name": "freeze", "blocks": result.trials[0]["method.blocks"]}
+    assert (best["data"], best["validation_split"], best["epochs"]) == (recipe["data"], 0.25, 1)
+    top = path.read_text(encoding="utf-8").splitlines()[:2]
+    assert top == [f"# val_accuracy {result.score:.4f}, the best of 2 trials", f"# kerasft fit {path}"]
 
 
-def test_all_trials_validate_on_the_same_rows(recipe, tmp_path, monkeypatch):
-    seen = []
-    fit = hyper_model.HyperModel.fit
-
-    def spy(self, *args, **kwargs):
-        seen.append(self.data["validation_data"].index.tolist())
-        return fit(self, *args, **kwargs)
-
-    monkeypatch.setattr(hyper_model.HyperModel, "fit", spy)
+def test_of_a_trial_only_the_logs_stay(recipe, tmp_path, fits):
     search(recipe, trials=2, directory=tmp_path / "s")
-    assert len(seen) == 2
-    assert seen[0] == seen[1]
-    assert len(seen[0]) == 4
+    assert [os.listdir(tmp_path / "s" / f"trial_{number}") for number in (0, 1)] == [["logs"], ["logs"]]
+    assert not list((tmp_path / "s").rglob("*.h5"))
 
 
 @pytest.mark.parametrize("name", ["grid", "bayesian"])
-def test_other_tuners(recipe, tmp_path, name):
+def test_other_tuners(recipe, tmp_path, fits, name):
+    recipe["learning_rate"] = {"choice": [1e-4, 1e-3]} if name == "grid" else recipe["learning_rate"]
+    result = search(recipe, tuner=name, trials=5, directory=tmp_path / "s")
+    assert len(result.trials) == (4 if name == "grid" else 5)
+    assert len({(made["learning_rate"], made["method.blocks"]) for made in fits}) == len(fits)
     if name == "grid":
-        del recipe["learning_rate"]
-    result = search(recipe, tuner=name, trials=4, directory=tmp_path / "s")
-    assert len(result.trials) == (2 if name == "grid" else 4)
-    assert {row["method.blocks"] for row in result.trials} <= {0, 1}
+        assert (result.best["learning_rate"], result.best["method"]["blocks"]) == (1e-3, 1)
 
 
-def test_hyperband_fits_the_best_third_with_more_epochs(recipe, tmp_path):
+def test_hyperband_fits_the_best_anew_with_more_epochs(recipe, tmp_path, fits):
     result = search(recipe | {"epochs": 3}, tuner="hyperband", directory=tmp_path / "s")
-    epochs = [row["epochs"] for row in result.trials]
+    epochs = [made["epochs"] for made in fits]
     assert set(epochs) == {1, 3}
-    assert epochs.count(1) >= 3
+    assert [row["epochs"] for row in sorted(result.trials, key=lambda row: row["trial"])] == epochs
+    short = [made for made in fits if made["epochs"] == 1]
+    best = max(short, key=lambda made: -abs(math.log10(made["learning_rate"]) + 3) + 0.05 * made["method.blocks"])
+    assert any(made["epochs"] == 3 and made["learning_rate"] == best["learning_rate"] for made in fits)
     assert result.best["epochs"] == result.trials[0]["epochs"]
 
 
-def test_a_failing_trial_is_marked_and_the_search_goes_on(recipe, tmp_path):
-    recipe["method"]["blocks"] = {"choice": [0, 7]}
-    del recipe["learning_rate"]
-    result = search(recipe, tuner="grid", directory=tmp_path / "s")
-    assert [row["method.blocks"] for row in result.trials] == [0, 7]
-    assert result.trials[0]["error"] is None
-    assert result.trials[1]["error"].startswith("freeze: the backbone has 2 blocks")
-    assert result.trials[1]["val_accuracy"] is None
-    assert os.path.exists(tmp_path / "s" / "trials.csv")
+def test_the_same_seed_tries_the_same_values(recipe, tmp_path, fits):
+    for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
+        search(recipe, trials=2, directory=tmp_path / folder, seed=seed)
+    rates = [made["learning_rate"] for made in fits]
+    assert rates[:2] == rates[2:4]
+    assert rates[:2] != rates[4:]
 
 
-def test_if_every_trial_fails_the_search_says_why(recipe, tmp_path):
-    recipe["method"]["blocks"] = {"choice": [7, 8]}
-    with pytest.raises(UserError, match="Every trial failed; the first: freeze: the backbone has 2 .*2 trials"):
-        search(recipe | {"learning_rate": 1e-3}, tuner="grid", directory=tmp_path / "s")
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["random", "grid", "bayesian", "hyperband"])
+def test_real_trials(recipe, tmp_path, name, capfd):
+    if name == "grid":
+        del recipe["learning_rate"]
+    result = search(recipe | {"epochs": 2}, tuner=name, trials=2, directory=tmp_path / "s")
+    assert len(result.trials) == 2
+    assert all(row["error"] is None and 0 <= row["val_accuracy"] <= 1 for row in result.trials)
+    assert not [path for path in (tmp_path / "s").rglob("*") if path.suffix in (".safetensors", ".h5", ".html")]
+    assert list((tmp_path / "s" / "trial_0" / "logs").rglob("events*"))
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert "What learns" not in said.err
 
 
-def test_an_interrupted_search_goes_on(recipe, tmp_path, monkeypatch):
-    fit, calls = hyper_model.HyperModel.fit, []
+def test_a_failing_trial_is_marked_and_the_search_goes_on(recipe, tmp_path, fits, monkeypatch):
+    fit = HyperModel.fit
 
-    def interrupted(self, *args, **kwargs):
-        calls.append(self.tuner.arguments["learning_rate"])
+    def failing(self, hp, *args, **kwargs):
+        if self.values(hp)["method.blocks"] == 7:
+            raise UserError("freeze: the backbone has 2 blocks. Received: blocks=7")
+        if self.values(hp)["method.blocks"] == 8:
+            raise MemoryError("no room: [8]")
+        return fit(self, hp, *args, **kwargs)
+
+    monkeypatch.setattr(HyperModel, "fit", failing)
+    recipe["method"]["blocks"] = {"choice": [7, 0, 8]}
+    result = search(recipe | {"learning_rate": 1e-3}, tuner="grid", directory=tmp_path / "s")
+    assert [row["method.blocks"] for row in result.trials] == [0, 7, 8]
+    errors = [row["error"] for row in result.trials]
+    assert errors == [None, "freeze: the backbone has 2 blocks. Received: blocks=7", "MemoryError: no room: [8]"]
+    assert [row["val_accuracy"] for row in result.trials[1:]] == [None, None]
+
+
+def test_a_score_that_is_no_number_is_a_failure(recipe, tmp_path, fits, monkeypatch):
+    lost = types.SimpleNamespace(history={"val_accuracy": [math.nan]})
+    monkeypatch.setattr(HyperModel, "fit", lambda *args, **kwargs: lost)
+    with pytest.raises(UserError, match="All 4 trials failed, see .*trials.csv. The first: The score is no number"):
+        search(recipe, trials=4, directory=tmp_path / "s")
+
+
+def test_an_interrupted_search_goes_on(recipe, tmp_path, fits, monkeypatch):
+    fit, calls = HyperModel.fit, []
+
+    def interrupted(self, hp, *args, **kwargs):
+        calls.append(self.values(hp)["learning_rate"])
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return fit(self, *args, **kwargs)
+        return fit(self, hp, *args, **kwargs)
 
-    monkeypatch.setattr(hyper_model.HyperModel, "fit", interrupted)
+    monkeypatch.setattr(HyperModel, "fit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         search(recipe, trials=3, directory=tmp_path / "s")
     result = search(recipe, trials=3, directory=tmp_path / "s")
@@ -113,23 +162,15 @@ def test_an_interrupted_search_goes_on(recipe, tmp_path, monkeypatch):
     assert len(set(calls)) == 3
 
 
-def test_search_refuses_what_no_trial_can_use(recipe, tmp_path, tiny_bert):
-    for change, message in (
-        ({"learning_rate": 1e-3, "method": "full"}, "no ranges"),
-        ({"validation_split": 0}, "give validation_split or validation_data"),
-        ({"lerning_rate": 1e-3}, "lerning_rate: there is no such argument. Did you mean 'learning_rate'"),
-        ({"backbone": tiny_bert}, "must be a name or a folder"),
-        ({"data": "nowhere.csv"}, "no file 'nowhere.csv'"),
-        ({"backbone": "starter:none"}, "starter:none"),
-    ):
-        with pytest.raises(UserError, match=message):
-            search(recipe | change, directory=tmp_path / "s")
+def test_search_refuses_before_it_makes_a_folder(recipe, tmp_path):
     with pytest.raises(UserError, match="Did you mean 'random'. Received: tuner='randon'"):
-        search(recipe, tuner="randon")
+        search(recipe, tuner="randon", directory=tmp_path / "s")
+    with pytest.raises(UserError, match="no ranges"):
+        search(recipe | {"learning_rate": 1e-3, "method": "full"}, directory=tmp_path / "s")
     assert not (tmp_path / "s").exists()
 
 
-def test_another_search_needs_a_folder_of_its_own(recipe, tmp_path, monkeypatch):
+def test_another_search_needs_a_folder_of_its_own(recipe, tmp_path, fits, monkeypatch):
     monkeypatch.chdir(tmp_path)
     first = search(recipe | {"name": "x"}, trials=1)
     second = search(recipe | {"name": "x", "epochs": 2}, trials=1)
