@@ -41,6 +41,8 @@ setup(
         "tensorflow-datasets>=4.9.9,<5",
         "importlib_resources>=6",  # tensorflow-datasets needs it and does not say so (tensorflow/datasets#11212).
         "transformers>=5.0,<6",
+        "tokenizers>=0.22",
+        "huggingface_hub>=1.0",
         "safetensors>=0.6,<1",
         "filelock>=3.18",
         "numpy>=2.1,<3",

@@ -35,12 +35,14 @@ def load(name, weights=True):
     Raises: UserError if there is no such preset, its weights are pickled, it cannot be downloaded, or KerasHub has no
         class for it.
     """
+    from safetensors import SafetensorError
+
     preset = _checked(name, weights)
     try:
         return _load(name, preset, weights)
     except UserError:
         raise
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise UserError(
             f"KerasHub could not load this preset: {_first_lines(error)} Without a network: a `starter:` preset, or a "
             f"folder. Received: backbone={name!r}"
@@ -108,7 +110,7 @@ def _tokenizer(preset, origin):
 
     settings = _json(preset, "tokenizer_config.json") if origin in WORD_PIECE else {}
     # Some BERTs, such as multilingual E5, come with XLM-RoBERTa's SentencePiece.
-    if origin not in WORD_PIECE or "XLMRoberta" in settings.get("tokenizer_class", ""):
+    if origin not in WORD_PIECE or "XLMRoberta" in (settings.get("tokenizer_class") or ""):
         return models.Tokenizer.from_preset(preset)
     from kerasft.presets._bert import ExactBertTokenizer
 

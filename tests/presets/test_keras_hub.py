@@ -37,6 +37,13 @@ def test_a_folder_without_weights_will_do_for_random_ones(hugging_face_bert):
     assert source.load(str(hugging_face_bert), weights=False).backbone.num_layers == 2
 
 
+def test_damaged_weights_are_told(hugging_face_bert):
+    path = hugging_face_bert / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(UserError, match="could not load this preset.*Received"):
+        source.load(str(hugging_face_bert))
+
+
 def test_an_approximate_gelu_stays_approximate(hugging_face_bert):
     config = json.loads((hugging_face_bert / "config.json").read_text())
     (hugging_face_bert / "config.json").write_text(json.dumps({**config, "hidden_act": "gelu_new"}))
