@@ -1,8 +1,10 @@
 """FineTuner: the one file where the folders meet."""
 
+import contextlib
 import functools
 import importlib
 import os
+import random
 import re
 import sys
 
@@ -115,8 +117,7 @@ class FineTuner:
         """The `keras.Model` that is trained. Its labels must be known: given, or learned by `fit`."""
         self.task.num_classes  # noqa: B018  (fails here, before anything is loaded)
         backbone = self.pretrained.backbone
-        keras.utils.set_random_seed(self.arguments["seed"])
-        with self._scope():
+        with self._scope(), _seeded(self.arguments["seed"]):
             model = FineTunedModel(backbone, self.task.head(self.pretrained), self.objectives)
         model.set_seed(self.arguments["seed"])
         if self.task.modality == "text":
@@ -347,6 +348,20 @@ def load(directory):
     Raises: UserError if the folder is no run, or a file is not as the manifest says.
     """
     return run_folder.read(os.fspath(directory), FineTuner)
+
+
+@contextlib.contextmanager
+def _seeded(seed):
+    """Seeds Python's `random`, of which Keras's initializers draw their seeds, for a while.
+
+    `keras.utils.set_random_seed` would also clear TensorFlow's caches, and take SentencePiece tokenizers with them.
+    """
+    before = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(before)
 
 
 def _all_or_all_errors(*calls):

@@ -63,6 +63,11 @@ class FineTunedModel(keras.Model):
         self.mean_loss.update_state(loss * replicas, sample_weight=rows / replicas)
         return loss
 
+    def evaluate(self, *args, **kwargs):
+        """As `keras.Model.evaluate`, without the objectives' terms, which are of the training alone."""
+        logs = super().evaluate(*args, **kwargs)
+        return {k: v for k, v in logs.items() if k not in self.terms} if isinstance(logs, dict) else logs
+
 
 def features(backbone):
     """Returns what a head reads, as symbolic tensors, whatever the backbone's architecture.

@@ -100,7 +100,7 @@ def save(filepath, variables, metadata=None):
     """Writes `{path: variable}` to a safetensors file, whole or not at all."""
     from safetensors.numpy import save_file
 
-    arrays = {path: np.ascontiguousarray(variable.numpy()) for path, variable in variables.items()}
+    arrays = {path: np.asarray(variable.numpy(), order="C") for path, variable in variables.items()}
     partial = f"{filepath}.partial"
     save_file(arrays, partial, metadata=metadata)
     os.replace(partial, filepath)

@@ -24,10 +24,10 @@ class TerminateOnNan(keras.callbacks.Callback):
         if math.isfinite(loss):
             self.last_loss = loss
             return
-        rate = float(self.model.optimizer.learning_rate)
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))  # Of any number of replicas.
         before = "none" if self.last_loss is None else f"{self.last_loss:.4f}"
         raise UserError(
-            f"Training diverged at epoch {self.epoch + 1}, step {batch + 1}: the loss is {loss} (mean before: {before}, "
-            f"learning rate {rate:.2e}). Nothing of it was saved. Try a learning rate a tenth as high, or "
+            f"Training diverged at epoch {self.epoch + 1}, step {batch + 1}: the loss is {loss} (mean before: "
+            f"{before}, learning rate {rate:.2e}). Nothing of it was saved. Try a learning rate a tenth as high, or "
             f"precision='float32'. Received: loss={loss}"
         )

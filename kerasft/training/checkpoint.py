@@ -50,7 +50,8 @@ class Checkpoint(keras.callbacks.Callback):
         words = {"epochs_done": epoch + 1, "history": self.logs, "early_stopping": found}
         os.makedirs(self.directory, exist_ok=True)
         partial = os.path.join(self.directory, f"{FILE}.partial")
-        arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        # Not `ascontiguousarray`, which makes a vector of a number such as the optimizer's step.
+        arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
         save_file(arrays, partial, metadata={"state": json.dumps(words, default=float)})
         os.replace(partial, os.path.join(self.directory, FILE))
 

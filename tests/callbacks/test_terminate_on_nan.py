@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from kerasft.callbacks import TerminateOnNan
 from kerasft.errors import UserError
@@ -40,3 +41,10 @@ def test_weights_that_explode_are_noticed_in_a_later_epoch():
 def test_a_loss_that_never_was_a_number_has_none_before():
     with pytest.raises(UserError, match=r"epoch 1, step 1: the loss is nan \(mean before: none"):
         fit(linear_model(), X * np.nan)
+
+
+def test_it_works_under_a_strategy():
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        model = linear_model()
+    with pytest.raises(UserError, match="learning rate 1.00e-02"):
+        fit(model, X * np.nan)

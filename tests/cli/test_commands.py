@@ -81,7 +81,7 @@ def test_a_terminal_gets_a_table(kerasft, monkeypatch):
     monkeypatch.setattr("kerasft.cli.answers.for_inputs", lambda tuner, inputs: answers)
     monkeypatch.setattr("kerasft.load", lambda run: None, raising=False)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")  # No bold, no colours.
     _, out, _ = kerasft("predict", "r", "[b]")
     assert [line.split() for line in out.splitlines()] == [["text", "label", "score"], ["[b]", "negative", "0.75"]]
 

@@ -50,6 +50,7 @@ def test_terms_are_part_of_the_loss_and_of_history(train):
     np.testing.assert_allclose(both["two"], [10.0, 50.0], rtol=1e-6)
     np.testing.assert_allclose(np.subtract(both["loss"], plain["loss"]), [15.0, 75.0], atol=0.1)  # Dropout differs.
     np.testing.assert_allclose(both["val_loss"], plain["val_loss"], rtol=1e-5)
+    assert set(both) == {"one", "two", "loss", "accuracy", "val_loss", "val_accuracy"}
 
 
 def test_each_stage_attaches_after_the_choice_of_what_learns(train):

@@ -32,7 +32,8 @@ def make(tiny_bert):
 
 def fit(model, optimizer, steps=1):
     model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
-    return model.fit(INPUTS, TARGETS, batch_size=8, epochs=steps, verbose=0)
+    inputs = {name: np.tile(values, (steps, 1)) for name, values in INPUTS.items()}
+    return model.fit(inputs, np.tile(TARGETS, steps), batch_size=8, verbose=0)
 
 
 def parts(model):
@@ -136,7 +137,7 @@ def test_in_mixed_bfloat16_it_counts_in_float32(make):
     before, _ = parts(model)
     history = fit(model, keras.optimizers.SGD(1e-3), steps=3).history
     after, _ = parts(model)
-    assert history["l2_sp"][0] == 0.0
+    assert history["l2_sp"][0] > 0.0
     value = objective(model, INPUTS, TARGETS, None)
     assert value.dtype == "float32"
     np.testing.assert_allclose(value, moved(before, after) ** 2 / 2, rtol=1e-3)  # Steps of bfloat16 are 4e-3.
