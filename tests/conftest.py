@@ -1,6 +1,7 @@
 """What all tests share: a quiet TensorFlow, a cache of their own, models small enough to build for each test."""
 
 import os
+import random
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # Read once, when TensorFlow is first imported.
 
@@ -61,9 +62,7 @@ def make_tiny():
     makers = {"bert": _tiny_bert, "gpt2": _tiny_gpt2, "efficientnet": _tiny_efficientnet}
 
     def make(name, seed=0, **arguments):
-        import keras
-
-        keras.utils.set_random_seed(seed)
+        random.seed(seed)  # Keras's initializers draw from it.
         return makers[name](**arguments)
 
     return make

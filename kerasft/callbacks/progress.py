@@ -24,6 +24,7 @@ class Progress(keras.callbacks.Callback):
         self.interval_seconds = 0.5 if self.stream.isatty() else 10.0
         self.trained = 0
         self.spent_seconds = 0.0
+        self.seconds: float | None = None
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
@@ -45,7 +46,7 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         now = time.monotonic()
-        seconds = getattr(self, "seconds", None) or now - self.began
+        seconds = self.seconds or now - self.began
         self.seconds = None
         self.trained += self.rows
         self.spent_seconds += now - self.began

@@ -121,7 +121,7 @@ def memory():
         lines = Path("/proc/meminfo").read_text(encoding="utf-8")
     except OSError:
         return
-    total, free = (int(re.search(rf"{name}:\s+(\d+)", lines)[1]) * 1024 for name in ("MemTotal", "MemAvailable"))
+    total, free = (int(re.findall(rf"{name}:\s+(\d+)", lines)[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
     mark, mend = (NOTE, "close other programs, or fit with a smaller batch_size") if free < 2 * GIGABYTE else (FINE, "")
     yield Finding(mark, f"memory: {free / GIGABYTE:.1f} of {total / GIGABYTE:.1f} GB free", mend)
 

@@ -6,6 +6,7 @@ import tensorflow as tf
 from kerasft.pipeline.clean import brief
 
 TOLERANCE = 1e-5
+ROWS = 5  # A request is as wide as its longest text: in small ones, short texts do not wait for long ones.
 
 
 def check(tuner, answer):
@@ -27,7 +28,9 @@ def check(tuner, answer):
 
 def _frames(tuner):
     samples = getattr(tuner, "samples", None)
-    return [tuner.task.edge_cases()] if samples is None else [samples, tuner.task.edge_cases()]
+    for frame in (samples, tuner.task.edge_cases()):
+        if frame is not None:
+            yield from (frame.iloc[start : start + ROWS] for start in range(0, len(frame), ROWS))
 
 
 def _answered(answer, request):

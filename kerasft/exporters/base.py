@@ -40,7 +40,7 @@ def model_name(path):
     Example: >>> model_name("saved_models/reviews/1"), model_name("saved_models/reviews/export/1")
         ('reviews', 'reviews')
     """
-    *_, grandparent, parent, _ = ["", *os.path.abspath(path).split(os.sep)]
+    grandparent, parent, _ = ["", *os.path.abspath(path).split(os.sep)][-3:]
     return grandparent if parent == "export" and grandparent else parent
 
 
