@@ -43,6 +43,8 @@ def show_data(examples, settings):
 def show_end(tuner, evaluation):
     """Prints the result, where everything lies, and the next commands to type."""
     directory = os.path.relpath(tuner.directory)
+    if directory.startswith(os.pardir):
+        directory = os.path.abspath(tuner.directory)
     if evaluation is not None:
         name = next(iter(evaluation.metrics))
         console.print(f"[bold]validation {name} {evaluation.metrics[name]}[/] (95 % interval)")

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import tempfile
 from typing import Annotated
 
 import typer
@@ -100,7 +101,9 @@ def export(
 def search(  # noqa: PLR0913
     recipe: Recipe,
     overrides: Overrides = None,
-    trials: Annotated[int, typer.Option(min=1, help="Combinations to try, at most.")] = 10,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Combinations to try, at most; 10 but for hyperband.")
+    ] = None,
     tuner: Annotated[str, typer.Option(metavar="NAME", help="random, grid, hyperband or bayesian.")] = "random",
     directory: Annotated[str | None, typer.Option(metavar="DIR", help="Of the results.")] = None,
     fit_best: Annotated[bool, typer.Option("--fit-best", help="Then fit the best recipe.")] = False,
@@ -110,8 +113,12 @@ def search(  # noqa: PLR0913
     made, _ = _checked_recipe(recipe, overrides)
     from kerasft.search.search import search as run_search
 
-    result = run_search(_shrunk(made) if smoke else made, tuner=tuner, trials=trials, directory=directory)
-    _print_table(list(result.trials[0]), [[_shown(cell) for cell in row.values()] for row in result.trials])
+    if smoke:
+        with tempfile.TemporaryDirectory() as scratch:
+            _print_trials(run_search(_shrunk(made), tuner=tuner, trials=2, directory=scratch))
+        return
+    result = run_search(made, tuner=tuner, trials=trials, directory=directory)
+    _print_trials(result)
     best = os.path.join(result.directory, "best_recipe.yaml")
     print(f"trials       {os.path.join(result.directory, 'trials.csv')}\nbest recipe  {best}")
     if fit_best:
@@ -193,6 +200,13 @@ def _scaled(count, digits):
 
 def _shown(cell):
     return f"{cell:.4g}" if isinstance(cell, float) else "" if cell is None else str(cell)
+
+
+def _print_trials(result):
+    rows = result.trials
+    if not any(row["error"] for row in rows):
+        rows = [{name: value for name, value in row.items() if name != "error"} for row in rows]
+    _print_table(list(rows[0]), [[_shown(cell) for cell in row.values()] for row in rows])
 
 
 def _print_table(names, rows):

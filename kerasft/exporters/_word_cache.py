@@ -47,14 +47,15 @@ class BoundedCache(tf.Module):
 
     def lookup(self, words):
         """Returns the pieces of each word, joined by blanks, or `""` where it is not known: `(words,)` strings."""
-        found = self.cache.lookup(words) if self.pieces is None else self.found
-        pieces, self.pieces, self.found = self.pieces, None, found
-        return found if pieces is None else tf.tensor_scatter_nd_update(found, tf.where(found == ""), pieces)
+        if self.pieces is None:
+            self.found = self.cache.lookup(words)
+            return self.found
+        pieces, self.pieces = self.pieces, None
+        return tf.tensor_scatter_nd_update(self.found, tf.where(self.found == ""), pieces)
 
     def insert(self, words, pieces):
         """Takes the pieces of the words that `lookup` did not find, and keeps them while there is room."""
         self.pieces = pieces
         has_room = self.cache.id2value.size() + tf.size(words, tf.int64) <= LIMIT
-        # An empty insert rather than a condition: the tokenizer is already inside one.
-        kept = tf.boolean_mask(words, tf.fill(tf.shape(words), has_room))
-        self.cache.insert(kept, tf.boolean_mask(pieces, tf.fill(tf.shape(words), has_room)))
+        kept = tf.where(has_room, tf.size(words), 0)
+        self.cache.insert(words[:kept], pieces[:kept])

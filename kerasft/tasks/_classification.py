@@ -1,5 +1,6 @@
 """What text and image classification share."""
 
+import numbers
 from typing import ClassVar
 
 import keras
@@ -75,9 +76,15 @@ class Classification(Task):
     monitor: ClassVar[tuple[str, str]] = ("val_accuracy", "max")
 
     def __init__(self, labels=None, multi_label=False, dropout=0.1, columns=None):
-        if labels is not None and (len(labels) < 2 or len(set(labels)) < len(labels)):
-            raise UserError(f"labels must be two or more different names. Received: labels={labels!r}")
+        if not (labels is None or isinstance(labels, (list, tuple))):
+            raise UserError(f"labels must be a list of names. Received: labels={labels!r}")
         self.labels = None if labels is None else [str(label) for label in labels]
+        if self.labels is not None and (len(self.labels) < 2 or len(set(self.labels)) < len(self.labels)):
+            raise UserError(f"labels must be two or more different names. Received: labels={labels!r}")
+        if not (isinstance(dropout, numbers.Real) and 0 <= dropout < 1):
+            raise UserError(f"dropout must be 0 or more and below 1. Received: dropout={dropout!r}")
+        if not isinstance(columns, (dict, type(None))):
+            raise UserError(f"columns must be a dict such as {{'text': 'review'}}. Received: columns={columns!r}")
         self.multi_label = multi_label
         self.dropout = dropout
         self.columns = dict(columns or {})

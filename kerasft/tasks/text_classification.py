@@ -64,7 +64,7 @@ class TextClassification(Classification):
         return ("text", "text_pair") if self.pair else ("text",)
 
     def frame_of(self, inputs):
-        if isinstance(inputs, str):
+        if isinstance(inputs, str) or (self.pair and isinstance(inputs, tuple)):
             inputs = [inputs]
         rows = [row if isinstance(row, (tuple, list)) else (row,) for row in inputs]
         wrong = [row for row in rows if len(row) != len(self.inputs)]

@@ -6,6 +6,8 @@ import pytest
 import tensorflow as tf
 
 from kerasft.exporters import _parity
+from kerasft.tasks.image_classification import ImageClassification
+from kerasft.tasks.text_classification import TextClassification
 
 SCORES = np.array([[0.25, 0.75], [0.5, 0.5]], "float32")
 LABELS = np.array([b"b", b"a"], dtype=object)
@@ -70,3 +72,12 @@ def test_an_export_that_fails_on_no_rows_is_refused():
     tuner = types.SimpleNamespace(task=TaskStandIn(), outputs=lambda frame: SCORES)
     with pytest.raises(RuntimeError, match="fails on 0 rows: no rows"):
         _parity.check(tuner, answer)
+
+
+@pytest.mark.parametrize("task", [TextClassification(), TextClassification(pair=True), ImageClassification()])
+def test_edge_cases_are_inputs_that_predict_takes(task):
+    frame = task.edge_cases()
+    assert len(task.prepare(frame, with_targets=False)) == len(frame) > 10
+    assert {name: len(values) for name, values in task.request(frame).items()} == dict.fromkeys(
+        task.signature(), len(frame)
+    )

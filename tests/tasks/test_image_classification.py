@@ -1,86 +1,136 @@
-"""A label for an image: files, bytes and arrays are the same picture, and what is no picture is refused."""
-
-import io
-
+import keras
+import keras_hub
 import numpy as np
+import pandas as pd
 import pytest
-from PIL import Image
 
+from kerasft import methods
+from kerasft.data import base as data_sources
 from kerasft.errors import UserError
-from kerasft.fine_tuner import FineTuner
+from kerasft.model import FineTunedModel
+from kerasft.presets.base import Pretrained
+from kerasft.tasks.image_classification import ImageClassification
+from kerasft.training import fit as training
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (8, 40, 36, 3), dtype="uint8")
+LABELS = ["cat", "dog"] * 4
 
 
-@pytest.fixture(scope="module")
-def tuner(make_tiny):
-    return FineTuner("image_classification", make_tiny("efficientnet"), labels=["dark", "light"])
+def vision_transformer():
+    return keras_hub.models.ViTBackbone(
+        image_shape=(32, 32, 3), patch_size=8, num_layers=1, num_heads=2, hidden_dim=8, mlp_dim=16
+    )
 
 
-def png(pixels):
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
+def mobile_net():
+    return keras.applications.MobileNetV2(input_shape=(32, 32, 3), alpha=0.35, include_top=False, weights=None)
 
 
-def pixels(*shape):
-    return np.random.default_rng(0).integers(0, 256, shape, dtype="uint8")
+def resnet():
+    return keras_hub.models.ResNetBackbone(
+        input_conv_filters=[64], input_conv_kernel_sizes=[3], stackwise_num_filters=[64], stackwise_num_blocks=[1],
+        stackwise_num_strides=[1], block_type="basic_block",
+    )  # fmt: skip
 
 
-@pytest.mark.parametrize("shape", [(40, 36, 3), (40, 36), (40, 36, 4), (7, 90, 3)])
-def test_file_bytes_and_array_are_one_picture(tuner, tmp_path, shape):
-    array = pixels(*shape)
-    (tmp_path / "a.png").write_bytes(png(array))
-    scores = [tuner.predict([x])["scores"] for x in (array, png(array), str(tmp_path / "a.png"), tmp_path / "a.png")]
-    for other in scores[1:]:
-        np.testing.assert_allclose(other, scores[0], atol=1e-6)
+@pytest.mark.parametrize("make", [vision_transformer, mobile_net, resnet])
+def test_every_kind_of_backbone_trains(make, tmp_path):
+    converter = keras_hub.layers.ImageConverter(image_size=(32, 32), scale=1 / 127.5, offset=-1.0)
+    pretrained = Pretrained("tiny", make(), "image", converter)
+    task = ImageClassification(dropout=0.0)
+    frame = task.prepare(data_sources.load((PIXELS, LABELS)))
+    examples = task.examples(frame, task.preprocessor(pretrained))
+    model = FineTunedModel(pretrained.backbone, task.head(pretrained))
+    methods.Full().apply(model)
+    before = model.head.logits.kernel.numpy()
+    settings = training.Settings(None, "constant", 1e-3, 1, 8, 0, str(tmp_path))
+    history = training.fit(model, task, methods.Full().stages(1), (examples, examples), settings, list)
+    assert np.isfinite(history.history["val_loss"]).all()
+    assert not np.array_equal(before, model.head.logits.kernel.numpy())
 
 
-def test_pictures_of_several_sizes_in_one_call(tuner):
-    images = [pixels(40, 36, 3), pixels(10, 90, 3)]
-    together = tuner.predict(images)["scores"]
-    alone = np.concatenate([tuner.predict([image])["scores"] for image in images])
-    np.testing.assert_allclose(together, alone, atol=1e-6)
+def test_image_size(make_tiny):
+    task = ImageClassification(labels=LABELS[:2], image_size=64)
+    pretrained = make_tiny("efficientnet", input_shape=(None, None, 3))
+    preprocessor = task.preprocessor(pretrained)
+    assert preprocessor(PIXELS).shape == (8, 64, 64, 3)
+    model = FineTunedModel(pretrained.backbone, task.head(pretrained))
+    assert model(preprocessor(PIXELS)).shape == (8, 2)
+    assert ImageClassification(labels=LABELS[:2]).preprocessor(pretrained)(PIXELS).shape == (8, 32, 32, 3)
 
 
-def test_answers_have_the_signatures_names_and_types(tuner):
-    answers = tuner.predict([pixels(32, 32, 3)] * 3)
-    assert {name: (value.dtype.kind, value.shape) for name, value in answers.items()} == {
-        "label": ("O", (3,)),
-        "score": ("f", (3,)),
-        "scores": ("f", (3, 2)),
-    }
-    np.testing.assert_allclose(answers["scores"].sum(-1), 1, atol=1e-6)
-    assert set(answers["label"]) <= {b"dark", b"light"}
+def test_an_image_size_that_the_backbone_cannot_have_is_refused(tiny_efficientnet):
+    with pytest.raises(UserError, match=r"tiny_efficientnet takes images of \(32, 32\).*Received: image_size=64"):
+        ImageClassification(image_size=64).preprocessor(tiny_efficientnet)
+    assert ImageClassification(image_size=32).preprocessor(tiny_efficientnet).image_size == (32, 32)
 
 
-def test_pixels_are_scaled_as_in_the_pretraining(tuner):
-    image = pixels(32, 32, 3)
-    made = tuner.preprocessor(image[None])
-    np.testing.assert_allclose(made[0], (image.astype("float32") - 127) / 128, atol=1e-6)
+def test_pixels_stay_float32_whatever_the_policy(tiny_efficientnet):
+    tiny_efficientnet.converter.dtype_policy = "mixed_bfloat16"
+    assert ImageClassification().preprocessor(tiny_efficientnet)(PIXELS).dtype == "float32"
 
 
-def test_size_of_choice(make_tiny):
-    backbone = make_tiny("efficientnet", input_shape=(None, None, 3))
-    tuner = FineTuner("image_classification", backbone, labels=["a", "b"], image_size=48)
-    assert tuner.preprocessor(pixels(1, 20, 30, 3)).shape == (1, 48, 48, 3)
+@pytest.mark.parametrize("size", [0, 16, 32.0, "96", (96, 96), True])
+def test_a_wrong_image_size_is_refused(size):
+    with pytest.raises(UserError, match="image_size must be a whole number, 32 or more. Received: "):
+        ImageClassification(image_size=size)
 
 
-@pytest.mark.parametrize("image_size", [16, 64.0, "large"])
-def test_a_size_must_be_whole_and_large_enough(make_tiny, image_size):
-    with pytest.raises(UserError, match="image_size must be a whole number, 32 or more"):
-        FineTuner("image_classification", make_tiny("efficientnet"), image_size=image_size)
+@pytest.mark.parametrize(
+    ("images", "part"),
+    [
+        (PIXELS / 255, "multiply by 255"),
+        (PIXELS + 0.5, "outside 0 to 255"),
+        (PIXELS // 2 + 0.5, "holds fractions"),
+        ([b"no image"] * 8, "cannot be decoded"),
+        (["/nowhere/a.png"] * 8, "there is no such file"),
+    ],
+)
+def test_unusable_images_are_named(images, part):
+    frame = data_sources.load(pd.DataFrame({"image": list(images), "label": LABELS}))
+    with pytest.raises(UserError) as error:
+        ImageClassification().prepare(frame)
+    assert part in str(error.value)
+    assert "Received: " in str(error.value)
 
 
-def test_pixels_from_0_to_1_are_refused(tuner):
-    with pytest.raises(UserError, match="0"):
-        tuner.predict([pixels(8, 8, 3) / 255.0])
+def test_relative_paths_start_at_the_file_that_lists_them(tmp_path, png_images):
+    (tmp_path / "images").mkdir()
+    for number, content in enumerate(png_images[0]):
+        (tmp_path / "images" / f"{number}.png").write_bytes(content)
+    rows = "".join(f"images/{number}.png,{label}\n" for number, label in enumerate(png_images[1]))
+    (tmp_path / "train.csv").write_text(f"file,label\n{rows}")
+    task = ImageClassification(columns={"image": "file"})
+    frame = task.prepare(data_sources.load(tmp_path / "train.csv"))
+    assert frame["image"].iloc[0] == str(tmp_path / "images" / "0.png")
 
 
-def test_what_is_no_picture_is_named(tuner, tmp_path):
-    (tmp_path / "broken.png").write_bytes(png(pixels(32, 32, 3))[:60])
-    with pytest.raises(UserError, match="row 2"):
-        tuner.predict([png(pixels(8, 8, 3)), str(tmp_path / "broken.png")])
+@pytest.mark.parametrize(
+    ("inputs", "count"),
+    [
+        (PIXELS, 8),
+        (PIXELS[0], 1),
+        (PIXELS[..., 0], 8),
+        (PIXELS[0, ..., 0], 1),
+        (list(PIXELS), 8),
+        (b"encoded", 1),
+        ("a.png", 1),
+        (["a.png", b"encoded"], 2),
+    ],
+)
+def test_inputs_of_predict(inputs, count):
+    frame = ImageClassification().frame_of(inputs)
+    assert len(frame) == count
+    assert list(frame.index) == list(range(1, count + 1))
 
 
-def test_a_text_backbone_is_refused(make_tiny):
-    with pytest.raises(UserError, match="The task reads image, the backbone text"):
-        FineTuner("image_classification", make_tiny("bert"), labels=["a", "b"]).predict([pixels(8, 8, 3)])
+def test_request_is_encoded_bytes():
+    task = ImageClassification()
+    made = task.request(task.frame_of(PIXELS))
+    assert made.keys() == task.signature().keys() == {"image_bytes"}
+    assert all(content.startswith(b"\x89PNG") for content in made["image_bytes"])
+
+
+def test_config_round_trip():
+    made = ImageClassification(["a", "b"], image_size=64, multi_label=True, dropout=0.2, columns={"image": "file"})
+    assert ImageClassification(**made.get_config()).get_config() == made.get_config()

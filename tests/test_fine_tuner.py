@@ -1,0 +1,178 @@
+"""The interface: what `fit` refuses before anything is loaded, what a run leaves, and how it goes on."""
+
+import json
+import os
+
+import keras
+import numpy as np
+import pytest
+import yaml
+
+import kerasft
+from kerasft.errors import UserError
+from kerasft.fine_tuner import FineTuner
+from kerasft.presets import base as presets
+
+LABELS = ["negative", "positive"]
+
+
+@pytest.fixture
+def nothing_loads(monkeypatch):
+    def fail(identifier):
+        raise AssertionError(f"loaded {identifier!r}")
+
+    monkeypatch.setattr(presets, "resolve", fail)
+
+
+@pytest.fixture(scope="module")
+def finished(make_tiny, tmp_path_factory):
+    """A finished run on a tiny encoder, with validation data."""
+    words = {"positive": ["good", "great", "witty"], "negative": ["bad", "dull", "slow"]}
+    rows = [{"text": f"a {w} film {i}", "label": label} for i in range(8) for label in words for w in words[label]]
+    tuner = FineTuner("text_classification", make_tiny("bert"), learning_rate=0.03, precision="float32")
+    directory = tmp_path_factory.mktemp("run") / "run"
+    history = tuner.fit(rows, validation_split=0.25, epochs=3, batch_size=8, directory=directory)
+    return tuner, history, directory, rows
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"task": "text_clasification"}, "Did you mean 'text_classification'"),
+        ({"method": "linear_prob"}, "Did you mean 'linear_probe'"),
+        ({"method": {"name": "freeze", "block": 2}}, "Did you mean 'blocks'"),
+        ({"objectives": ["l2sp"]}, "Did you mean 'l2_sp'"),
+        ({"precision": "bf16"}, "precision must be one of"),
+        ({"learning_rate": 0}, "learning_rate must be a number above 0"),
+        ({"labels": ["a"]}, "two or more different names"),
+        ({"label": ["a", "b"]}, "has no argument 'label'"),
+    ],
+)
+def test_wrong_arguments_are_refused_at_once(nothing_loads, arguments, message):
+    with pytest.raises(UserError, match=message):
+        FineTuner(**{"task": "text_classification", "backbone": "x", **arguments})
+
+
+@pytest.mark.parametrize(
+    ("data", "arguments", "message"),
+    [
+        ([{"review": "a", "label": "x"}], {}, "text"),
+        ([{"text": "", "label": "x"}, {"text": "b", "label": "y"}], {}, "row 1"),
+        ([{"text": "a", "label": "x"}, {"text": "b", "label": "x"}], {}, "x"),
+        ("missing.csv", {}, "missing.csv"),
+        ([{"text": "a", "label": "x"}], {"epochs": 0}, "epochs must be a whole number"),
+        ([{"text": "a", "label": "x"}], {"batch_size": 2.5}, "batch_size must be a whole number"),
+        ([{"text": "a", "label": "x"}], {"resume": True}, "resume must be 'auto' or 'never'"),
+    ],
+)
+def test_unusable_data_are_refused_before_anything_is_loaded(nothing_loads, tmp_path, data, arguments, message):
+    tuner = FineTuner("text_classification", "x")
+    with pytest.raises(UserError, match=message):
+        tuner.fit(data, directory=tmp_path / "run", **arguments)
+    assert not (tmp_path / "run").exists()
+
+
+def test_fit_learns_and_leaves_a_whole_run_folder(finished):
+    tuner, history, directory, _ = finished
+    assert isinstance(history, keras.callbacks.History)
+    assert len(history.history["loss"]) == len(history.epoch) == 3
+    assert max(history.history["val_accuracy"]) > 0.9
+    for name in ("recipe.yaml", "weights.safetensors", "labels.json", "metrics.json", "report.html", "manifest.json"):
+        assert (directory / name).stat().st_size > 0, name
+    assert not (directory / "checkpoint").exists()
+    assert json.loads((directory / "labels.json").read_text()) == LABELS
+    assert yaml.safe_load((directory / "recipe.yaml").read_text())["epochs"] == 3
+
+
+def test_loaded_run_answers_alike(finished):
+    tuner, _, directory, rows = finished
+    loaded = kerasft.load(directory)
+    texts = [row["text"] for row in rows]
+    np.testing.assert_allclose(loaded.predict(texts)["scores"], tuner.predict(texts)["scores"], atol=1e-6)
+    assert loaded.task.labels == LABELS
+
+
+def test_evaluate_gives_values_with_intervals(finished):
+    tuner, _, _, rows = finished
+    accuracy = tuner.evaluate(rows)["accuracy"]
+    truth = np.array([row["label"].encode() for row in rows])
+    assert accuracy.value == pytest.approx((tuner.predict([row["text"] for row in rows])["label"] == truth).mean())
+    assert accuracy.low <= accuracy.value <= accuracy.high
+
+
+def test_nothing_saved_is_overwritten(finished):
+    tuner, _, directory, rows = finished
+    before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file() and "logs" not in path.parts}
+    with pytest.raises(UserError, match="finished run"):
+        tuner.fit(rows, epochs=1, directory=directory)
+    with pytest.raises(UserError):
+        tuner.save(directory)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.parametrize(
+    "name", ["weights.safetensors", "recipe.yaml", "labels.json", "architecture/architecture.json"]
+)
+def test_one_flipped_bit_is_noticed(finished, name):
+    path = finished[2] / name
+    whole = path.read_bytes()
+    try:
+        path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        with pytest.raises(UserError, match=f"{os.path.basename(name)} is missing or was changed"):
+            kerasft.load(finished[2])
+    finally:
+        path.write_bytes(whole)
+
+
+class Crash(keras.callbacks.Callback):
+    """Breaks off the training in the middle of an epoch."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.at = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.epoch == self.at and batch == 1:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_run_goes_on_to_the_very_same_weights(make_tiny, reviews, tmp_path):
+    def tuner():
+        return FineTuner("text_classification", make_tiny("bert"), learning_rate=0.02, precision="float32")
+
+    straight = tuner()
+    whole = straight.fit(reviews, epochs=3, batch_size=4, directory=tmp_path / "straight")
+    with pytest.raises(KeyboardInterrupt):
+        tuner().fit(reviews, epochs=3, batch_size=4, directory=tmp_path / "run", callbacks=[Crash(2)])
+    with pytest.raises(UserError, match="epochs: was 3, now 4"):
+        tuner().fit(reviews, epochs=4, batch_size=4, directory=tmp_path / "run")
+    with pytest.raises(UserError, match="resume is 'never'"):
+        tuner().fit(reviews, epochs=3, batch_size=4, directory=tmp_path / "run", resume="never")
+    resumed = tuner()
+    history = resumed.fit(reviews, epochs=3, batch_size=4, directory=tmp_path / "run")
+    assert history.history["loss"] == whole.history["loss"]
+    for ours, theirs in zip(resumed.model.weights, straight.model.weights, strict=True):
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+
+
+def test_leaving_for_plain_keras_at_any_step(make_tiny, reviews):
+    tuner = FineTuner("text_classification", make_tiny("bert"), labels=LABELS)
+    tuner.model.compile("adam", tuner.task.loss(), metrics=tuner.task.metrics())
+    history = tuner.model.fit(tuner.batches(reviews, training=True, batch_size=4), epochs=2, verbose=0)
+    assert len(history.history["accuracy"]) == 2
+
+
+def test_batches_are_shuffled_anew_at_each_pass(make_tiny, reviews):
+    tuner = FineTuner("text_classification", make_tiny("bert"), labels=LABELS)
+    batches = tuner.batches(reviews, training=True, batch_size=4)
+    first, second = ([x["token_ids"].numpy().tolist() for x, _ in batches] for _ in range(2))
+    assert first != second
+    assert sorted(map(str, sum(first, []))) is not None and len(sum(first, [])) == len(sum(second, [])) == len(reviews)
+
+
+def test_labels_must_be_known_before_the_model_is_built(nothing_loads):
+    with pytest.raises(UserError, match="labels are not known yet"):
+        FineTuner("text_classification", "x").model  # noqa: B018

@@ -1,0 +1,68 @@
+"""The same numbers as Keras's own layers, forward and backward."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kerasft import lean
+
+X = tf.constant(np.random.default_rng(0).normal(size=(4, 7, 16)) * 3, tf.float32)
+
+
+def value_and_gradients(function, *arguments):
+    with tf.GradientTape() as tape:
+        tape.watch(arguments)
+        value = function(*arguments)
+        loss = tf.reduce_sum(tf.sin(value))
+    return [value, *tape.gradient(loss, arguments)]
+
+
+def assert_equal(ours, theirs, *arguments):
+    pairs = zip(value_and_gradients(ours, *arguments), value_and_gradients(theirs, *arguments), strict=True)
+    for our_value, their_value in pairs:
+        np.testing.assert_allclose(our_value, their_value, atol=5e-6)
+
+
+@pytest.mark.parametrize("approximate", [False, True])
+def test_gelu(approximate):
+    ours = lean.approximate_gelu if approximate else lean.exact_gelu
+    assert_equal(ours, lambda x: keras.activations.gelu(x, approximate=approximate), X)
+
+
+def test_layer_normalization():
+    layer = keras.layers.LayerNormalization(epsilon=1e-12)
+    layer.build(X.shape)
+    random = np.random.default_rng(1)
+    scale, shift = (tf.constant(random.normal(size=16), tf.float32) for _ in range(2))
+
+    def theirs(x, scale, shift):
+        mean, variance = tf.nn.moments(x, axes=[-1], keepdims=True)
+        return (x - mean) / tf.sqrt(variance + 1e-12) * scale + shift
+
+    assert_equal(lambda x, a, b: lean.layer_normalization(x, a, b, 1e-12), theirs, X, scale, shift)
+
+
+def test_a_whole_model_gives_the_same_outputs_and_gradients(make_tiny):
+    inputs = {
+        "token_ids": np.random.default_rng(0).integers(5, 40, (3, 9)),
+        "segment_ids": np.zeros((3, 9), int),
+        "padding_mask": np.ones((3, 9), int),
+    }
+    backbone = make_tiny("bert", dropout=0.0).backbone
+    results = []
+    for _ in range(2):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.sin(backbone(inputs)["sequence_output"]))
+        weights = [w for w in backbone.trainable_weights if "pooled" not in w.path]
+        gradients = tape.gradient(loss, [w.value for w in weights])
+        results.append([loss, *(tf.convert_to_tensor(gradient) for gradient in gradients)])
+        lean.apply(backbone)
+    for before, after in zip(*results, strict=True):
+        np.testing.assert_allclose(after, before, atol=2e-4, rtol=1e-4)
+
+
+def test_other_normalisations_stay_as_they_are():
+    model = keras.Sequential([keras.layers.Input((8,)), keras.layers.LayerNormalization(center=False)])
+    lean.apply(model)
+    assert "call" not in vars(model.layers[0])
