@@ -43,10 +43,10 @@ demo: venv
 	@$(BIN)/kerasft demo
 
 test: venv
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 2
 
 test-slow: venv
-	@$(BIN)/pytest -m slow
+	@$(BIN)/pytest -n 2 -m slow
 
 lint: venv
 	@$(BIN)/ruff check .

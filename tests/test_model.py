@@ -39,7 +39,7 @@ def test_features_of_a_decoder_and_of_an_image_backbone(tiny_gpt2, tiny_efficien
 def test_an_encoder_decoder_is_refused():
     small = {"num_layers": 1, "num_heads": 1, "hidden_dim": 4, "intermediate_dim": 4}
     bart = keras_hub.models.BartBackbone(vocabulary_size=8, **small)
-    with pytest.raises(UserError, match="must be an encoder or a decoder, not both.*Received: 'bart_backbone'"):
+    with pytest.raises(UserError, match="must be an encoder or a decoder, not both.*Received: 'bart_backbone"):
         features(bart)
 
 

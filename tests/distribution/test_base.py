@@ -1,5 +1,3 @@
-"""Strategies by name, and the refusal of what would train wrongly."""
-
 import keras
 import pytest
 import tensorflow as tf
@@ -8,56 +6,94 @@ from kerasft.distribution import base
 from kerasft.errors import UserError
 
 
-class Replicas:
-    """Stands for a strategy of two devices."""
+class Strategy:
+    """Stands for a strategy of two replicas."""
 
     num_replicas_in_sync = 2
 
 
-def test_one_device_is_no_strategy():
-    assert base.resolve(None) is None
-    assert base.resolve("none") is None
+@pytest.mark.parametrize("distribution", [None, "none"])
+def test_one_device(distribution):
+    assert base.resolve(distribution) is None
 
 
-def test_automatic_choice_on_a_machine_with_one_processor():
+def test_auto_is_one_device_without_accelerators():
     assert base.resolve("auto") is None
 
 
-def test_unknown_name():
-    with pytest.raises(UserError, match="Did you mean 'mirrored'"):
-        base.resolve("miror")
+@pytest.mark.parametrize(("tpus", "gpus", "expected"), [(8, 0, "tpu"), (0, 2, "mirrored"), (0, 1, None), (0, 0, None)])
+def test_auto_takes_what_there_is(monkeypatch, tpus, gpus, expected):
+    counts = {"TPU": tpus, "GPU": gpus}
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [kind] * counts[kind])
+    monkeypatch.setattr(base.registry, "find", lambda folder, name, verb: lambda: name)
+    assert base.resolve("auto") == expected
 
 
-def test_unknown_argument():
-    with pytest.raises(UserError, match="has no argument 'gpus'"):
-        base.resolve({"name": "mirrored", "gpus": 2})
+def test_a_strategy_is_taken_as_it_is():
+    for strategy in (tf.distribute.MirroredStrategy(["CPU:0"]), tf.distribute.OneDeviceStrategy("CPU:0")):
+        assert base.resolve(strategy) is strategy
 
 
-def test_a_strategy_is_returned_as_it_is():
-    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
-    assert base.resolve(strategy) is strategy
+def test_strategies_that_keras_cannot_train_under_are_refused():
+    class ParameterServer(tf.distribute.experimental.ParameterServerStrategy):
+        def __init__(self):
+            pass
+
+    for strategy in (
+        tf.distribute.MultiWorkerMirroredStrategy(),
+        tf.distribute.experimental.CentralStorageStrategy(),
+        ParameterServer(),
+    ):
+        with pytest.raises(UserError, match=f"Received: distribution={type(strategy).__name__}"):
+            base.resolve(strategy)
 
 
-def test_multi_worker_is_refused():
-    with pytest.raises(UserError, match="OneDeviceStrategy only"):
-        base.resolve(tf.distribute.MultiWorkerMirroredStrategy())
+@pytest.mark.parametrize(
+    ("distribution", "part"),
+    [
+        ("miror", "Did you mean 'mirrored'?"),
+        ({"devices": ["CPU:0"]}, "has no None"),
+        ({"name": "mirrored", "device": 1}, "no argument 'device'. Did you mean 'devices'?"),
+        (2, "must be a name, a dict or a Strategy"),
+    ],
+)
+def test_others_are_refused(distribution, part):
+    with pytest.raises(UserError) as error:
+        base.resolve(distribution)
+    assert part in str(error.value)
+    assert "Received: " in str(error.value)
 
 
-def test_batch_must_divide():
-    with pytest.raises(UserError, match="multiple of the 2 replicas. Received: batch_size=33"):
-        base.check(Replicas(), 33, None)
+@pytest.mark.parametrize(
+    ("batch_size", "optimizer", "part"),
+    [
+        (7, None, "a multiple of the 2 replicas. Received: batch_size=7"),
+        (8, keras.optimizers.SGD(clipnorm=1.0), "Received: clipnorm=1.0"),
+        (8, keras.optimizers.SGD(clipvalue=0.5), "Received: clipvalue=0.5"),
+        (8, keras.optimizers.Adam(global_clipnorm=2.0), "Received: global_clipnorm=2.0"),
+        (8, {"name": "sgd", "global_clipnorm": 2.0}, "Received: global_clipnorm=2.0"),
+        (8, keras.optimizers.Adam(gradient_accumulation_steps=2), "Received: gradient_accumulation_steps=2"),
+        (8, {"name": "adamw", "gradient_accumulation_steps": 4}, "Received: gradient_accumulation_steps=4"),
+    ],
+)
+def test_what_would_train_wrongly_is_refused(batch_size, optimizer, part):
+    with pytest.raises(UserError) as error:
+        base.check(Strategy(), batch_size, optimizer)
+    assert part in str(error.value)
+    base.check(None, batch_size, optimizer)
 
 
-@pytest.mark.parametrize("clip", ["clipnorm", "clipvalue", "global_clipnorm"])
-def test_clipping_before_the_sum_is_refused(clip):
-    with pytest.raises(UserError, match=f"Received: {clip}"):
-        base.check(Replicas(), 32, keras.optimizers.Adam(**{clip: 1.0}))
+@pytest.mark.parametrize("optimizer", [None, "sgd", {"name": "adamw", "clip_norm": 1.0}, keras.optimizers.SGD()])
+def test_what_trains_rightly_is_not(optimizer):
+    base.check(Strategy(), 8, optimizer)
 
 
-def test_accumulation_is_refused():
-    with pytest.raises(UserError, match="gradient_accumulation_steps"):
-        base.check(Replicas(), 32, keras.optimizers.Adam(gradient_accumulation_steps=2))
-
-
-def test_one_device_allows_everything():
-    base.check(None, 33, keras.optimizers.Adam(clipnorm=1.0, gradient_accumulation_steps=2))
+def test_a_backbone_made_before_the_strategy_is_refused(make_tiny):
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    before = make_tiny("bert").backbone
+    with strategy.scope():
+        within = make_tiny("bert").backbone
+    base.check_scope(strategy, within)
+    base.check_scope(None, before)
+    with pytest.raises(UserError, match=f"must be made under the strategy.*Received: backbone='{before.name}'"):
+        base.check_scope(strategy, before)

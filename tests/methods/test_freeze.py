@@ -1,50 +1,76 @@
-"""The lower part of the backbone stays as it is."""
-
 import pytest
 
+from kerasft import weights
 from kerasft.errors import UserError
-from kerasft.fine_tuner import FineTuner
-from kerasft.methods.freeze import Freeze
-
-
-def frozen_layers(backbone, method, task="text_classification"):
-    model = FineTuner(task, backbone, method, labels=["a", "b"]).model
-    return {layer.name for layer in model.backbone_layers if not layer.trainable}
-
+from kerasft.methods import Freeze
+from kerasft.model import FineTunedModel
+from kerasft.tasks.text_classification import ClassificationHead
 
 EMBEDDINGS = {"token_embedding", "position_embedding", "segment_embedding", "embeddings_layer_norm"}
 
 
-def test_embeddings_alone(tiny_bert):
-    assert frozen_layers(tiny_bert, "freeze") == EMBEDDINGS
+@pytest.fixture
+def model(tiny_bert):
+    return FineTunedModel(tiny_bert.backbone, ClassificationHead(2, ("tokens", "mask")))
 
 
-def test_blocks_and_all_below_them(tiny_bert):
-    assert frozen_layers(tiny_bert, {"name": "freeze", "blocks": 1}) == EMBEDDINGS | {"transformer_layer_0"}
+def frozen(model):
+    return {layer.name for layer in model.backbone_layers if not layer.trainable_weights}
 
 
-def test_layers_by_pattern(tiny_bert):
-    method = Freeze(embeddings=False, layers="transformer_layer_1$")
-    assert frozen_layers(tiny_bert, method) == {"transformer_layer_1"}
+@pytest.mark.parametrize(
+    ("method", "names"),
+    [
+        (Freeze(), EMBEDDINGS),
+        (Freeze(blocks=1), {*EMBEDDINGS, "transformer_layer_0"}),
+        (Freeze(blocks=2), {*EMBEDDINGS, "transformer_layer_0", "transformer_layer_1"}),
+        (Freeze(embeddings=False, layers="transformer_layer_1$"), {"transformer_layer_1"}),
+        (Freeze(layers="transformer_layer_1$"), {*EMBEDDINGS, "transformer_layer_1"}),
+    ],
+)
+def test_what_is_frozen(model, method, names):
+    method.apply(model)
+    assert frozen(model) == names
+    assert len(model.head.trainable_weights) == 2
 
 
-def test_image_blocks(tiny_efficientnet):
-    names = frozen_layers(tiny_efficientnet, {"name": "freeze", "blocks": 1}, "image_classification")
-    assert names and not any(name.startswith("block2") for name in names)
-    assert any(name.startswith("block1") for name in names)
+def test_layers_within_layers(model):
+    Freeze(embeddings=False, layers="(query|key)$").apply(model)
+    still = [path for path in weights.by_path(model) if path not in weights.learned(model)]
+    assert len(still) == 8
+    assert all("query" in path or "key" in path for path in still)
 
 
-def test_more_blocks_than_there_are(tiny_bert):
-    with pytest.raises(UserError, match=r"has 2 blocks \(transformer_layer_0, transformer_layer_1\).*blocks=9"):
-        frozen_layers(tiny_bert, {"name": "freeze", "blocks": 9})
+def test_it_can_be_applied_again(model):
+    Freeze(blocks=2).apply(model)
+    Freeze(blocks=1).apply(model)
+    assert "transformer_layer_1" not in frozen(model)
 
 
-@pytest.mark.parametrize("blocks", [-1, 1.5, "two"])
-def test_blocks_must_be_a_count(blocks):
-    with pytest.raises(UserError, match="whole number, 0 or more"):
-        Freeze(blocks=blocks)
+def test_blocks_of_an_image_backbone(tiny_efficientnet):
+    model = FineTunedModel(tiny_efficientnet.backbone, ClassificationHead(2, ("image",)))
+    Freeze(blocks=1).apply(model)
+    below, blocks = weights.blocks(model.backbone_layers)
+    first, second = blocks.values()
+    assert frozen(model) == {layer.name for layer in [*below, *first]}
+    assert all(layer.trainable for layer in second)
 
 
-def test_nothing_to_freeze():
-    with pytest.raises(UserError, match="use method 'full'"):
-        Freeze(embeddings=False)
+def test_more_blocks_than_there_are(model):
+    with pytest.raises(
+        UserError, match=r"has 2 blocks \(transformer_layer_0, transformer_layer_1\). Received: blocks=3"
+    ):
+        Freeze(blocks=3).apply(model)
+
+
+def test_no_such_layer(model):
+    with pytest.raises(UserError, match="No layer path matches"):
+        Freeze(layers="nonsense").apply(model)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"blocks": -1}, {"blocks": 1.5}, {"blocks": "2"}, {"embeddings": False}, {"blocks": None}]
+)
+def test_unusable_arguments(arguments):
+    with pytest.raises(UserError, match="freeze: .*Received: "):
+        Freeze(**arguments)

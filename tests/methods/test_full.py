@@ -1,15 +1,32 @@
-"""Everything learns."""
+import pytest
 
-from kerasft.fine_tuner import FineTuner
-
-
-def test_every_weight_learns(tiny_bert):
-    model = FineTuner("text_classification", tiny_bert, "full", labels=["a", "b"]).model
-    assert not model.non_trainable_weights
-    assert model.count_params() == sum(int(v.shape.num_elements()) for v in (w.value for w in model.trainable_weights))
+from kerasft.methods import Freeze, Full
+from kerasft.model import FineTunedModel
+from kerasft.tasks.text_classification import ClassificationHead
 
 
-def test_thaws_what_was_frozen_before(tiny_bert):
-    tiny_bert.backbone.trainable = False
-    model = FineTuner("text_classification", tiny_bert, "full", labels=["a", "b"]).model
-    assert not model.non_trainable_weights
+@pytest.fixture
+def model(tiny_efficientnet):
+    return FineTunedModel(tiny_efficientnet.backbone, ClassificationHead(2, ("image",)))
+
+
+def test_everything_learns(model):
+    Full().apply(model)
+    statistics = [weight for weight in model.weights if weight.name.startswith("moving_")]
+    assert len(statistics) > 4
+    assert len(model.trainable_weights) == len(model.weights) - len(statistics)
+
+
+def test_it_undoes_what_was_frozen_before(model):
+    Freeze(blocks=1).apply(model)
+    Full().apply(model)
+    assert all(layer.trainable for layer in model.layers)
+
+
+def test_one_stage():
+    (stage,) = Full().stages(3)
+    assert (stage.name, stage.epochs) == ("Full", 3)
+
+
+def test_learning_rates():
+    assert Full.learning_rate == {"text": 5e-5, "image": 5e-4}

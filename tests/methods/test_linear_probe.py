@@ -1,21 +1,42 @@
-"""Only the head learns."""
-
+import keras
 import numpy as np
 
-from kerasft.fine_tuner import FineTuner
+from kerasft.methods import LinearProbe
+from kerasft.model import FineTunedModel
+from kerasft.tasks.text_classification import ClassificationHead
 
 
-def test_only_the_head_learns(tiny_bert):
-    model = FineTuner("text_classification", tiny_bert, "linear_probe", labels=["a", "b", "c"]).model
-    assert sorted(v.path for v in model.trainable_weights) == ["head/logits/bias", "head/logits/kernel"]
+def test_only_the_head_learns(tiny_efficientnet):
+    model = FineTunedModel(tiny_efficientnet.backbone, ClassificationHead(2, ("image",)))
+    LinearProbe().apply(model)
+    assert [weight.path for weight in model.trainable_weights] == ["head/logits/kernel", "head/logits/bias"]
 
 
-def test_batch_statistics_and_backbone_stand_still(tiny_efficientnet, tmp_path):
-    random = np.random.default_rng(0)
-    images = random.integers(0, 256, (24, 32, 32, 3), dtype="uint8")
-    tuner = FineTuner("image_classification", tiny_efficientnet, "linear_probe", labels=["a", "b"])
-    before = {v.path: v.numpy().copy() for v in tuner.model.weights}
-    tuner.fit((images, ["a", "b"] * 12), epochs=1, batch_size=8, directory=tmp_path / "run")
-    moved = {v.path for v in tuner.model.weights if not np.array_equal(v.numpy(), before[v.path])}
-    assert moved == {"head/logits/bias", "head/logits/kernel"}
-    assert any("moving_mean" in path for path in before)
+def test_the_backbone_is_in_inference_mode(tiny_bert):
+    """No dropout below the head; Keras drops out in layers that do not learn, too."""
+    ids = np.random.default_rng(0).integers(5, 40, (4, 6))
+    inputs = {"token_ids": ids, "segment_ids": np.zeros_like(ids), "padding_mask": np.ones_like(ids)}
+    model = FineTunedModel(tiny_bert.backbone, ClassificationHead(2, ("tokens", "mask"), dropout=0.0))
+    assert not np.array_equal(model(inputs, training=True), model(inputs, training=False))
+    LinearProbe().apply(model)
+    np.testing.assert_array_equal(model(inputs, training=True), model(inputs, training=False))
+
+
+def test_the_head_keeps_its_dropout(tiny_bert):
+    model = FineTunedModel(tiny_bert.backbone, ClassificationHead(2, ("tokens", "mask"), dropout=0.3))
+    LinearProbe().apply(model)
+    assert model.head.dropout.rate == 0.3
+
+
+def test_statistics_stand_still(tiny_efficientnet):
+    model = FineTunedModel(tiny_efficientnet.backbone, ClassificationHead(2, ("image",)))
+    LinearProbe().apply(model)
+    before = {weight.path: weight.numpy() for weight in model.weights}
+    model.compile(keras.optimizers.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(np.random.default_rng(0).normal(size=(8, 32, 32, 3)) + 3.0, np.array([0, 1] * 4), verbose=0)
+    moved = {weight.path for weight in model.weights if not np.array_equal(weight.numpy(), before[weight.path])}
+    assert moved == {"head/logits/kernel", "head/logits/bias"}
+
+
+def test_it_learns_faster_by_default():
+    assert LinearProbe.learning_rate == {"text": 5e-3, "image": 5e-3}
