@@ -36,14 +36,19 @@ def write(folder, suite, jobs, runs):
 
 
 def machine():
-    """Returns processor, cores, memory and system as a dict."""
-    model = platform.processor()
+    """Returns processor, whether it computes in bfloat16, cores, memory and system as a dict."""
+    text = ""
     if os.path.exists("/proc/cpuinfo"):
         with open("/proc/cpuinfo", encoding="utf-8") as file:
-            lines = [line for line in file if line.startswith("model name")]
-        model = lines[0].split(":")[1].strip() if lines else model
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return {"processor": model, "cores": os.cpu_count(), "memory_gib": round(memory), "system": platform.system()}
+            text = file.read()
+    models = [line.split(":")[1].strip() for line in text.splitlines() if line.startswith("model name")]
+    return {
+        "processor": models[0] if models else platform.processor(),
+        "bfloat16": "avx512_bf16" in text or "amx_bf16" in text,
+        "cores": os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+        "system": platform.system(),
+    }
 
 
 def _summary(runs):
@@ -56,11 +61,12 @@ def _table(content):
     counts = {run["name"] for run in content["runs"]}
     repeats = len(content["runs"]) // len(counts)
     where = content["machine"]
+    bfloat16 = "with" if where["bfloat16"] else "without"
     lines = [
         f"# {content['suite']}",
         "",
         f"Median of {repeats} runs (lowest to highest), jobs in turn; ratios to {first}. "
-        f"{where['processor']}, {where['cores']} cores, {where['memory_gib']} GiB, {where['system']}. "
+        f"{where['processor']} ({bfloat16} bfloat16), {where['cores']} cores, {where['memory_gib']} GiB. "
         f"Versions and settings of every run are in {content['suite']}.json.",
         "",
         "| job | " + " | ".join(FIGURES.values()) + " | speed ratio | memory ratio |",

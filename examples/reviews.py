@@ -17,7 +17,7 @@ def main(backbone="starter:minilm_l6_en", train=TRAIN, test=TEST, epochs=2):
     for metric, estimate in tuner.evaluate(test).items():
         print(f"{metric:28} {estimate}")
 
-    sentences = ["A gorgeous, witty film that stays with you.", "Two hours of my life that I will never get back."]
+    sentences = ["A gorgeous, witty film that stays with you.", "A dull, lifeless bore from start to finish."]
     answers = tuner.predict(sentences)
     for sentence, label, score in zip(sentences, answers["label"], answers["score"], strict=True):
         print(f"{label.decode()} {score:.2f}  {sentence}")

@@ -186,6 +186,7 @@ class FineTuner:
             batch_size=batch_size,
             directory=directory,
             replicas=self.strategy.num_replicas_in_sync if self.strategy else 1,
+            precision=self.policy,
         )
         console.show_weights(self.model)
         examples = [None if f is None else self.task.examples(f, self.preprocessor) for f in (train, validation)]

@@ -14,7 +14,7 @@ from kerasft.serving import tf_serving
 TRAIN = {"name": "film_snippets", "split": "train"}
 TEST = {"name": "film_snippets", "split": "test"}
 EPOCHS = 1
-SENTENCES = ("A gorgeous, witty film that stays with you.", "Two hours of my life that I will never get back.")
+SENTENCES = ("A gorgeous, witty film that stays with you.", "A dull, lifeless bore from start to finish.")
 
 # Answers with the exported model alone: no kerasft, no Keras.
 CLIENT = """

@@ -19,6 +19,7 @@ class Settings:
         learning_rate: float. Peak.
         directory: str. Run folder; the state after each epoch lies in its `checkpoint/`.
         replicas: int. Devices that share a batch.
+        precision: str. The dtype policy that the model has.
     """
 
     optimizer: Any
@@ -29,6 +30,7 @@ class Settings:
     seed: int
     directory: str
     replicas: int = 1
+    precision: str = "float32"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +110,8 @@ def compile_model(model, task, settings, total_steps):
         raise UserError("The method leaves nothing to learn: all layers are frozen. Received: 0 trainable weights")
     made = optimizer.make(settings.optimizer, settings.schedule, settings.learning_rate, total_steps)
     optimizer.spare_from_decay(made, model.trainable_variables)
+    if settings.precision == "mixed_float16":
+        made = keras.optimizers.LossScaleOptimizer(made)  # Small gradients would be 0 in float16.
     made.build(model.trainable_variables)
     # With several replicas an incomplete batch is filled with rows of weight 0, which metrics must not count.
     name = "weighted_metrics" if settings.replicas > 1 else "metrics"

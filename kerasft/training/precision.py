@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from kerasft.errors import UserError, nearest
 
-POLICIES = ("auto", "float32", "mixed_bfloat16", "mixed_float16", "bfloat16")
+POLICIES = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 
 
 def resolve(precision):

@@ -34,6 +34,13 @@ def test_jobs_run_in_turn(monkeypatch):
     assert [r["repeat"] for r in runs] == [0, 0, 1, 1]
 
 
+@pytest.mark.parametrize("has_bfloat16", [True, False])
+def test_bfloat16_jobs_run_where_the_processor_has_it(monkeypatch, has_bfloat16):
+    monkeypatch.setattr(run.results, "machine", lambda: {"bfloat16": has_bfloat16})
+    assert run.NEED_BFLOAT16 <= set(run.SUITES["sst2_speed"])
+    assert bool(run.NEED_BFLOAT16 & set(run.jobs_of("sst2_speed"))) == has_bfloat16
+
+
 def test_a_failing_job_ends_the_run_with_its_last_words():
     code = "import sys; print('half a result'); sys.exit('out of memory')"
     with pytest.raises(SystemExit, match="(?s)out of memory.*exit code 1"):

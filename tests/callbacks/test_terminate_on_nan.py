@@ -48,3 +48,10 @@ def test_it_works_under_a_strategy():
         model = linear_model()
     with pytest.raises(UserError, match="learning rate 1.00e-02"):
         fit(model, X * np.nan)
+
+
+def test_a_gradient_that_is_no_number_in_the_last_step_is_noticed():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, kernel_initializer="zeros")])
+    model.compile("sgd", lambda y, prediction: tf.sqrt(tf.reduce_sum(prediction)), jit_compile=False)  # 0, slope inf.
+    with pytest.raises(UserError, match=r"epoch 1, its last step: weights are no numbers, the first in .*/kernel"):
+        model.fit(X, Y, batch_size=12, callbacks=[TerminateOnNan()], verbose=0)

@@ -114,6 +114,7 @@ def run_in_c(program, path, arrays, folder):
     return np.array([line.split() for line in done.stdout.splitlines()], "float32")
 
 
+@pytest.mark.timeout(900)  # A new TensorFlow loads four models twice: patience on a busy machine.
 def test_a_process_without_keras_hub_answers_as_predict(exported):
     made = [exported(case) for case in CASES]
     for (_, _, _, predicted), answers in zip(made, fresh_answers([row[1:3] for row in made]), strict=True):

@@ -57,9 +57,7 @@ def test_blocks_of_an_image_backbone(tiny_efficientnet):
 
 
 def test_more_blocks_than_there_are(model):
-    with pytest.raises(
-        UserError, match=r"has 2 blocks \(transformer_layer_0, transformer_layer_1\). Received: blocks=3"
-    ):
+    with pytest.raises(UserError, match=r"has 2 blocks \(transformer_layer_0, .*\). Received: blocks=3"):
         Freeze(blocks=3).apply(model)
 
 
