@@ -176,3 +176,10 @@ def test_batches_are_shuffled_anew_at_each_pass(make_tiny, reviews):
 def test_labels_must_be_known_before_the_model_is_built(nothing_loads):
     with pytest.raises(UserError, match="labels are not known yet"):
         FineTuner("text_classification", "x").model  # noqa: B018
+
+
+def test_inputs_need_no_mapped_names(make_tiny):
+    columns = {"text": "review", "label": "stars"}
+    tuner = FineTuner("text_classification", make_tiny("bert"), labels=LABELS, columns=columns)
+    scores = tuner.predict(["a good film"])["scores"]
+    np.testing.assert_array_equal(tuner.predict([{"review": "a good film"}])["scores"], scores)

@@ -90,9 +90,10 @@ class Classification(Task):
         self.columns = dict(columns or {})
 
     def prepare(self, frame, with_targets=True):
-        frame = clean.choose_columns(frame, self._wanted(with_targets), self.columns)
-        if self.modality == "image":
-            frame = clean.resolve_paths(frame, "image")
+        wanted, columns = self._wanted(with_targets), self.columns
+        if not with_targets:  # Inputs given in memory have our names, and no labels.
+            columns = {ours: theirs for ours, theirs in columns.items() if ours in wanted and theirs in frame}
+        frame = clean.choose_columns(frame, wanted, columns)
         clean.refuse(self._problems(frame), "unusable examples")
         if with_targets and self.labels is None:
             infer = clean.infer_multi_labels if self.multi_label else clean.infer_labels
