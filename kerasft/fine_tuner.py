@@ -193,7 +193,7 @@ class FineTuner:
         console.show_data(examples[0], settings)
         surgery.set_dtype_policy(self.model, self.policy)
         try:
-            with self._scope():
+            with self._scope(), surgery.forgotten_gradients():
                 history = training.fit(
                     self.model,
                     self.task,
@@ -308,7 +308,8 @@ class FineTuner:
         """Returns the model's raw output for each row, `(rows, …)` float32, in the frame's order."""
         examples = self.task.examples(frame, self.preprocessor, with_targets=False)
         batches = batching.ordered_batches(examples, batch_size)
-        made = self.model.predict(batching.dataset(examples, lambda: batches, count=len(batches)), verbose=0)
+        with surgery.forgotten_gradients():
+            made = self.model.predict(batching.dataset(examples, lambda: batches, count=len(batches)), verbose=0)
         restored = np.empty_like(made)
         restored[np.concatenate(batches)] = made
         return restored

@@ -1,5 +1,7 @@
 """The only file that may touch Keras names with a leading underscore. Each use says why and what would end it."""
 
+import contextlib
+
 import tensorflow as tf
 
 
@@ -12,14 +14,22 @@ class ClipAfterReduce:
 
     def _all_reduce_sum_gradients(self, grads_and_vars):
         gradients, variables = zip(*super()._all_reduce_sum_gradients(grads_and_vars), strict=True)
-        # The sparse gradient of an embedding may name a row twice; its norm is right only once they are added up.
-        gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
+        gradients = [_without_repeats(gradient) for gradient in gradients]
         norm = tf.linalg.global_norm(gradients)
         self.gradient_norm.assign(norm)
         if self.clip_norm:
             # A norm that is not finite would be spread over all weights; it stays where it is, for TerminateOnNaN.
             gradients, _ = tf.clip_by_global_norm(gradients, self.clip_norm, use_norm=norm)
         return list(zip(gradients, variables, strict=True))
+
+
+def _without_repeats(gradient):
+    """Adds up the rows that the sparse gradient of an embedding names twice: only then is its norm right."""
+    if not isinstance(gradient, tf.IndexedSlices):
+        return gradient
+    rows, places = tf.unique(gradient.indices)
+    values = tf.math.unsorted_segment_sum(gradient.values, places, tf.size(rows))
+    return tf.IndexedSlices(values, rows, gradient.dense_shape)
 
 
 def adam_slots(optimizer, variable):
@@ -31,6 +41,30 @@ def adam_slots(optimizer, variable):
 def all_layers(model):
     """Returns every layer of the model, nested ones too. Public Keras lists only the outermost."""
     return list(model._flatten_layers(include_self=False))
+
+
+@contextlib.contextmanager
+def forgotten_gradients():
+    """Forgets afterwards the gradients that `tf.custom_gradient` registered in the graphs traced meanwhile.
+
+    TensorFlow keeps each for ever by a name of its own, and with it the graph and the weights that it reads: a search
+    would hold the models of all its trials. Ends when TensorFlow lets go of them itself.
+    """
+    from tensorflow.python.framework import ops
+
+    known = set(ops.gradient_registry.list())
+    try:
+        yield
+    finally:
+        for name in set(ops.gradient_registry.list()) - known:
+            del ops.gradient_registry._registry[name]
+
+
+def load_backbone(cls, preset, load_weights):
+    """Loads a KerasHub preset as `cls`, a subclass of its own class, which `from_preset` refuses."""
+    from keras_hub.src.utils.preset_utils import get_preset_loader
+
+    return get_preset_loader(preset).load_backbone(cls, load_weights)
 
 
 def set_dtype_policy(model, policy):

@@ -30,6 +30,28 @@ def test_gelu(approximate):
     assert_equal(ours, lambda x: keras.activations.gelu(x, approximate=approximate), X)
 
 
+def test_dropout_drops_its_share_and_keeps_the_mean():
+    x = tf.ones((500, 401))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        dropped = lean.dropout(x, 0.1, tf.constant([1, 2]))
+    assert abs(float(tf.reduce_mean(tf.cast(dropped == 0, tf.float32))) - 0.1) < 0.003
+    assert np.unique(dropped).tolist() == pytest.approx([0, 1 / 0.9], abs=1e-4)
+    np.testing.assert_array_equal(tape.gradient(dropped, x), dropped)
+    np.testing.assert_array_equal(lean.dropout(x, 0.1, tf.constant([1, 2])), dropped)
+    assert (lean.dropout(x, 0.1, tf.constant([1, 3])).numpy() != dropped.numpy()).any()
+
+
+def test_a_dropout_layer_drops_in_training_only():
+    layer = keras.layers.Dropout(0.5, seed=0)
+    model = keras.Sequential([keras.layers.Input((8,)), layer])
+    lean.apply(model)
+    assert (model(np.ones((4, 8))) == 1).numpy().all()
+    first, second = (model(np.ones((4, 8)), training=True).numpy() for _ in range(2))
+    assert set(np.unique(first)) == {0.0, 2.0}
+    assert (first != second).any()
+
+
 def test_layer_normalization():
     layer = keras.layers.LayerNormalization(epsilon=1e-12)
     layer.build(X.shape)

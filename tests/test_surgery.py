@@ -1,3 +1,5 @@
+import gc
+
 import keras
 import numpy as np
 import pytest
@@ -66,3 +68,25 @@ def test_the_activation_of_an_encoder_is_replaced(tiny_bert):
     before = encoder(tokens, padding_mask=mask)
     surgery.set_feed_forward_activation(encoder, keras.activations.relu)
     assert not np.allclose(before, encoder(tokens, padding_mask=mask), atol=1e-4)
+
+
+def test_forgotten_gradients_frees_the_weights_that_a_graph_reads():
+    @tf.custom_gradient
+    def doubled(x):
+        return 2 * x, lambda upstream: 2 * upstream
+
+    def trace():
+        weights = [tf.Variable(tf.ones(3)) for _ in range(5)]
+        assert tf.function(lambda x: doubled(x + sum(weights)))(tf.ones(3)).numpy().tolist() == [12, 12, 12]
+
+    def handles():
+        gc.collect()
+        tensors = (found for found in gc.get_objects() if issubclass(type(found), tf.Tensor))
+        return sum(tensor.dtype == tf.resource for tensor in tensors)
+
+    before = handles()
+    with surgery.forgotten_gradients():
+        trace()
+    assert handles() == before
+    trace()
+    assert handles() > before, "TensorFlow frees them itself now: forgotten_gradients can go"

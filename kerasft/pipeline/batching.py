@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from kerasft.pipeline.text import quiet_options
 
-WIDTHS = 8  # Shapes a text model meets; each more costs memory in the kernels' caches, each fewer padding.
+WIDTHS = 24  # Shapes a text model meets: each has its own kernels, each fewer costs padding.
+GRAIN = 2  # Widths are multiples of this.
 GROUP = 50  # Batches that are sorted by length together: enough to save padding, few enough to stay random.
 
 
@@ -39,14 +40,14 @@ def ordered_batches(examples, batch_size):
 
 
 def choose_widths(examples, count=WIDTHS):
-    """Returns the up to `count` widths in tokens, multiples of 8, that pad least if each row gets the next of them.
+    """Returns the up to `count` widths in tokens, multiples of `GRAIN`, that pad least if each row gets the next.
 
     None is wider than the preprocessor's `sequence_length`: a backbone may have no position beyond it.
     """
     if examples.preprocessor.fixed_width:
         return np.array([examples.preprocessor.fixed_width])
-    eights = np.ceil(np.maximum(examples.lengths, 1) / 8).astype(int) * 8
-    widths, rows = np.unique(np.minimum(eights, examples.preprocessor.sequence_length), return_counts=True)
+    rounded = np.ceil(np.maximum(examples.lengths, 1) / GRAIN).astype(int) * GRAIN
+    widths, rows = np.unique(np.minimum(rounded, examples.preprocessor.sequence_length), return_counts=True)
     up_to = np.cumsum(rows)
     cost = (widths * up_to).astype(float)  # Positions of all rows up to a width, if it is the widest of those chosen.
     chosen = [[width] for width in widths]
@@ -76,35 +77,64 @@ def dataset(examples, batches, replicas=1, batch_size=None, count=None):
 
     Args:
         examples: `TokenizedText` or `Images`.
-        batches: callable without arguments that returns an iterable of arrays of row numbers.
+        batches: callable without arguments that returns an iterable of arrays of row numbers; called for each pass.
         replicas: int. With more than one, an incomplete batch is filled to `batch_size` with rows of weight 0
             and batches are `(inputs, targets, weights)`, so that all replicas get the same number of rows.
         batch_size: int. Rows of a full batch; needed with more than one replica.
         count: int or None. Number of batches, where it is known.
     """
     widths = None if examples.lengths is None else choose_widths(examples)
+    signature = _signature(examples, replicas)
+    specs = tf.nest.flatten(signature)
 
-    def generate():
-        for rows in batches():
-            weights = np.ones(len(rows), "float32")
-            if replicas > 1 and len(rows) < batch_size:
-                weights = np.concatenate([weights, np.zeros(batch_size - len(rows), "float32")])
-                rows = np.concatenate([rows, np.resize(rows, batch_size - len(rows))])
-            inputs = examples.gather(rows, _width(examples.lengths[rows], widths) if widths is not None else None)
-            targets = () if examples.targets is None else (examples.targets[rows],)
-            yield (inputs, *targets, weights) if replicas > 1 else (inputs, *targets)
+    def plan():
+        return _table(list(batches()))
 
+    def make(rows):
+        rows, weights = _filled(rows[rows >= 0], batch_size if replicas > 1 else 0)
+        inputs = examples.gather(rows, _width(examples.lengths[rows], widths) if widths is not None else None)
+        targets = () if examples.targets is None else (examples.targets[rows],)
+        return tf.nest.flatten((inputs, *targets, weights) if replicas > 1 else (inputs, *targets))
+
+    def gather(rows):
+        made = tf.numpy_function(make, [rows], [spec.dtype for spec in specs])
+        made = [tf.ensure_shape(tensor, spec.shape) for tensor, spec in zip(made, specs, strict=True)]
+        return tf.nest.pack_sequence_as(signature, made)
+
+    # Not `from_generator`: when it ends, TensorFlow makes the C library give back memory at once, and each step slower.
+    table = tf.data.Dataset.range(1).map(lambda _: tf.numpy_function(plan, [], tf.int32, stateful=True))
+    rows = table.flat_map(lambda rows: tf.data.Dataset.from_tensor_slices(tf.ensure_shape(rows, (None, None))))
+    if count is not None:
+        rows = rows.apply(tf.data.experimental.assert_cardinality(count))
+    made = rows.map(gather).map(lambda inputs, *rest: (examples.finish(inputs), *rest), num_parallel_calls=2)
+    return made.prefetch(2).with_options(quiet_options())
+
+
+def _signature(examples, replicas):
+    """Returns the `tf.TensorSpec`s of a batch before `examples.finish`."""
     signature = [examples.signature]
     if examples.targets is not None:
-        shape = (None, *examples.targets.shape[1:])
-        signature.append(tf.TensorSpec(shape, examples.targets.dtype))
+        signature.append(tf.TensorSpec((None, *examples.targets.shape[1:]), examples.targets.dtype))
     if replicas > 1:
         signature.append(tf.TensorSpec((None,), tf.float32))
-    made = tf.data.Dataset.from_generator(generate, output_signature=tuple(signature))
-    if count is not None:
-        made = made.apply(tf.data.experimental.assert_cardinality(count))
-    made = made.map(lambda inputs, *rest: (examples.finish(inputs), *rest), num_parallel_calls=2)
-    return made.prefetch(2).with_options(quiet_options())
+    return tuple(signature)
+
+
+def _table(batches):
+    """Returns the row numbers as `(batches, longest)` int32, shorter batches filled up with -1."""
+    table = np.full((len(batches), max(map(len, batches), default=0)), -1, "int32")
+    for row, batch in zip(table, batches, strict=True):
+        row[: len(batch)] = batch
+    return table
+
+
+def _filled(rows, size):
+    """Returns the row numbers repeated up to `size`, and weights that are 0 for the repetitions."""
+    weights = np.ones(len(rows), "float32")
+    if len(rows) >= size:
+        return rows, weights
+    missing = size - len(rows)
+    return np.concatenate([rows, np.resize(rows, missing)]), np.concatenate([weights, np.zeros(missing, "float32")])
 
 
 def _lengths(examples):

@@ -5,6 +5,7 @@ import json
 import os
 from pathlib import Path
 
+from kerasft import surgery
 from kerasft.errors import UserError
 from kerasft.presets import _tables
 from kerasft.presets.base import Pretrained, image_size_of, import_own_classes, modality_of, unknown
@@ -78,9 +79,12 @@ def _load(name, preset, weights):
     options = {"layer_norm_epsilon": config.get("rms_norm_eps", 1e-6)} if origin == "llama" else {}
     if origin == "bert":
         _check_bert(config)
-    backbone = models.Backbone.from_preset(preset, load_weights=weights, **options)
     if origin == "bert" and config.get("hidden_act", "gelu") == "gelu":
-        backbone = _exact_bert(backbone, weights)
+        from kerasft.presets._bert import ExactBertBackbone
+
+        backbone = surgery.load_backbone(ExactBertBackbone, preset, weights)
+    else:
+        backbone = models.Backbone.from_preset(preset, load_weights=weights, **options)
     modality = modality_of(backbone)
     converter = _tokenizer(preset, origin) if modality == "text" else _image_converter(preset, backbone)
     return Pretrained(name, backbone, modality, converter, causal=modality == "text" and is_causal(backbone))
@@ -93,16 +97,6 @@ def _check_bert(config):
             raise UserError(
                 f"BERT can only be loaded with {key} {' or '.join(map(str, allowed))}. Received: {key}={config[key]!r}"
             )
-
-
-def _exact_bert(backbone, weights):
-    from kerasft.presets._bert import ExactBertBackbone
-
-    exact = ExactBertBackbone.from_config(backbone.get_config())
-    if weights:
-        for new, old in zip(exact.weights, backbone.weights, strict=True):
-            new.assign(old)
-    return exact
 
 
 def _tokenizer(preset, origin):

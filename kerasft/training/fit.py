@@ -63,7 +63,7 @@ def fit(model, task, stages, data, settings, callbacks):
     history.set_model(model)
     history.on_train_begin()
     history.history.update(logs)
-    first = 0
+    model.stop_training, first = False, 0
     for stage in stages:
         last = first + stage.epochs
         if last > done:

@@ -90,9 +90,9 @@ def test_images_are_shuffled_too():
 
 def test_few_widths_that_hold_every_row(reviews):
     widths = batching.choose_widths(reviews)
-    assert 1 <= len(widths) <= batching.WIDTHS == 8
-    assert (widths % 8 == 0).all()
-    assert widths[-1] - 8 < reviews.lengths.max() <= widths[-1]
+    assert 1 <= len(widths) <= batching.WIDTHS == 24
+    assert (widths % batching.GRAIN == 0).all()
+    assert widths[-1] - batching.GRAIN < reviews.lengths.max() <= widths[-1]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -102,8 +102,8 @@ def test_no_other_widths_would_pad_less(seed):
     def positions(widths):
         return np.array(widths)[np.searchsorted(widths, lengths)].sum()
 
-    allowed = range(8, 65, 8)
-    widest = int(np.ceil(lengths.max() / 8) * 8)
+    allowed = range(2, 61, 2)
+    widest = int(np.ceil(lengths.max() / 2) * 2)
     others = [
         sorted({*others, widest})
         for count in range(3)
@@ -132,7 +132,7 @@ def test_far_less_padding_than_with_a_fixed_length(reviews):
 
 def test_padding_share_is_counted(reviews):
     examples = Examples([8, 8, 4, 2])
-    assert batching.padding_share(examples, [np.array([0, 1]), np.array([2, 3])]) == pytest.approx(1 - 22 / 32)
+    assert batching.padding_share(examples, [np.array([0, 1]), np.array([2, 3])]) == pytest.approx(1 - 22 / 24)
 
 
 def test_a_dataset_holds_the_batches(reviews):
