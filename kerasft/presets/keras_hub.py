@@ -5,7 +5,6 @@ import json
 import os
 from pathlib import Path
 
-from kerasft import surgery
 from kerasft.errors import UserError
 from kerasft.presets import _tables
 from kerasft.presets.base import Pretrained, image_size_of, import_own_classes, modality_of, unknown
@@ -80,6 +79,7 @@ def _load(name, preset, weights):
     if origin == "bert":
         _check_bert(config)
     if origin == "bert" and config.get("hidden_act", "gelu") == "gelu":
+        from kerasft import surgery
         from kerasft.presets._bert import ExactBertBackbone
 
         backbone = surgery.load_backbone(ExactBertBackbone, preset, weights)

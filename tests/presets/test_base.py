@@ -160,16 +160,14 @@ def test_resolve_asks_for_a_tokenizer_and_refuses_the_rest(tiny_bert):
         base.resolve(sound)
 
 
-def test_entries_need_no_keras_and_little_time():
+def test_entries_need_no_keras():
     program = (
-        "import sys, time; start = time.monotonic(); from kerasft.presets import base; found = base.entries(); "
+        "import sys; from kerasft.presets import base; found = base.entries(); "
         "assert not {'keras', 'tensorflow', 'keras_hub'} & set(sys.modules); "
-        "print(len(found), time.monotonic() - start)"
+        "print(len(found))"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    count, seconds = result.stdout.split()
-    assert int(count) > 400
-    assert float(seconds) < 5
+    assert int(result.stdout) > 400
 
 
 def test_entries_are_found_by_a_word():
