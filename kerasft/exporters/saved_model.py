@@ -49,7 +49,10 @@ def _save(tuner, folder):
     task, model, preprocessor = tuner.task, tuner.model, tuner.preprocessor
 
     def serve(*inputs):
-        return task.decode(model(preprocessor(inputs if len(inputs) > 1 else inputs[0]), training=False))
+        prepared = preprocessor(inputs if len(inputs) > 1 else inputs[0])
+        if task.modality == "text":
+            return task.decode(model(prepared, training=False))
+        return task.decode(model(_not_empty(prepared), training=False)[: tf.shape(prepared)[0]])
 
     signature = tf.function(serve, input_signature=list(task.signature().values()), autograph=False)
     with _word_cache.bounded(preprocessor):
@@ -59,6 +62,15 @@ def _save(tuner, folder):
         module.tables = _tables(preprocessor, function)
         tf.saved_model.save(module, folder, signatures={_warmup.SIGNATURE: function})
     return function
+
+
+def _not_empty(images):
+    """Returns the images, or a black one if there are none.
+
+    With oneDNN on AVX-512, TensorFlow's convolutions give no images the shape of their input and the next layer fails.
+    """
+    missing = tf.maximum(1 - tf.shape(images)[0], 0)
+    return tf.concat([images, tf.zeros((missing, *images.shape[1:]), images.dtype)], axis=0)
 
 
 def _tables(preprocessor, function):
