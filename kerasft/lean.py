@@ -9,10 +9,11 @@ from kerasft import surgery
 
 
 def apply(model):
-    """Gives GELU and layer normalisation of a model backward passes written out by hand.
+    """Gives GELU and layer normalisation of a model backward passes written out by hand, and dropout cheaper masks.
 
     Of a 6-layer BERT's step on 32 rows of 72 tokens this saves a sixth of the memory. Outputs and gradients are those
-    of Keras up to rounding. Layers that are set up otherwise (several axes, no scale or shift) stay as they are.
+    of Keras up to rounding, but for which numbers dropout drops. Layers that are set up otherwise (several axes, no
+    scale or shift) stay as they are.
     """
     for layer in surgery.all_layers(model):
         if isinstance(layer, keras.layers.LayerNormalization) and _is_plain(layer):
@@ -91,7 +92,7 @@ def _call_layer_normalization(layer, inputs):
 def _call_dropout(layer, inputs, training=False):
     if not training or layer.rate == 0:  # LinearProbe sets the rate to 0.
         return inputs
-    return dropout(inputs, layer.rate, layer.seed_generator.next(ordered=False))
+    return dropout(inputs, layer.rate, layer.seed_generator.next())
 
 
 def _is_plain(layer):
