@@ -2,6 +2,7 @@
 
 import contextlib
 
+import keras
 import tensorflow as tf
 
 
@@ -21,6 +22,21 @@ class ClipAfterReduce:
             # A norm that is not finite would be spread over all weights; it stays where it is, for TerminateOnNaN.
             gradients, _ = tf.clip_by_global_norm(gradients, self.clip_norm, use_norm=norm)
         return list(zip(gradients, variables, strict=True))
+
+
+class DecayInUpdate:
+    """Mixin for a Keras optimizer whose `update_step` decays the weights itself, where `decays` says so.
+
+    Keras decays them before, in seven passes over memory instead of two.
+    """
+
+    def _apply_weight_decay(self, variables):
+        pass
+
+
+def decays(optimizer, variable):
+    """True if the optimizer is to decay this variable: it has a weight decay, and the variable is not excluded."""
+    return bool(optimizer.weight_decay) and optimizer._use_weight_decay(variable)
 
 
 def _without_repeats(gradient):
@@ -68,11 +84,15 @@ def load_backbone(cls, preset, load_weights):
 
 
 def set_dtype_policy(model, policy):
-    """Sets the dtype policy of all layers below the head, which stays in float32, and forgets compiled functions."""
+    """Sets the dtype policy of the layers below the head and forgets compiled functions.
+
+    The head stays in float32, and so do embeddings: a lower precision would cast the whole table at each step.
+    """
     for outer in model.layers:
         if outer is not model.head:
             for layer in outer._flatten_layers():
-                layer.dtype_policy = policy
+                if not isinstance(layer, keras.layers.Embedding):
+                    layer.dtype_policy = policy
     model.train_function = model.test_function = model.predict_function = None
 
 

@@ -22,13 +22,14 @@ def test_all_layers_goes_into_layers(model):
     assert "query" not in [layer.name for layer in model.layers]
 
 
-def test_set_dtype_policy_reaches_every_layer_but_the_head(model):
+def test_set_dtype_policy_reaches_every_layer_but_embeddings_and_the_head(model):
     model.compile(loss="mse")
     model.make_train_function()
     surgery.set_dtype_policy(model, "mixed_bfloat16")
     head = {id(layer) for layer in (model.head, *surgery.all_layers(model.head))}
     for layer in surgery.all_layers(model):
-        assert layer.dtype_policy.name == ("float32" if id(layer) in head else "mixed_bfloat16"), layer.path
+        is_wide = id(layer) in head or isinstance(layer, keras.layers.Embedding)
+        assert layer.dtype_policy.name == ("float32" if is_wide else "mixed_bfloat16"), layer.path
     assert model.train_function is None
     assert {str(weight.dtype) for weight in model.weights} == {"float32"}
     inputs = {name: np.ones((2, 4), "int32") for name in model.input}

@@ -4,11 +4,11 @@ import keras
 import tensorflow as tf
 
 from kerasft.errors import UserError
-from kerasft.surgery import ClipAfterReduce, adam_slots
+from kerasft.surgery import ClipAfterReduce, DecayInUpdate, adam_slots, decays
 
 
 @keras.saving.register_keras_serializable("kerasft")
-class AdamW(ClipAfterReduce, keras.optimizers.AdamW):
+class AdamW(ClipAfterReduce, DecayInUpdate, keras.optimizers.AdamW):
     """`keras.optimizers.AdamW` with gradient clipping after the sum over replicas and a fused update.
 
     The update is TensorFlow's fused Adam kernel, equal to Keras's formula, without its temporary copies of each
@@ -43,6 +43,8 @@ class AdamW(ClipAfterReduce, keras.optimizers.AdamW):
     def update_step(self, gradient, variable, learning_rate):
         momentum, velocity = adam_slots(self, variable)
         step = tf.cast(self.iterations + 1, variable.dtype)
+        if decays(self, variable):
+            variable.assign(variable * tf.cast(1.0 - self.weight_decay * learning_rate, variable.dtype))
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=momentum.handle,
