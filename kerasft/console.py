@@ -21,7 +21,9 @@ def show_weights(model):
         state = "[green]all[/]" if learn == total else "frozen" if not learn else f"{learn:,}"
         table.add_row(name, f"{total:,}", state)
     total, learn = sum(row[1] for row in rows), sum(row[2] for row in rows)
-    table.add_row("[bold]together", f"[bold]{total:,}", f"[bold]{learn:,} ({learn / total:.1%})")
+    table.add_row(
+        "[bold]together", f"[bold]{total:,}", f"[bold]{learn:,} ({learn / total:.2%}, {learn * 4 / 1e6:,.1f} MB)"
+    )
     console.print(table)
 
 

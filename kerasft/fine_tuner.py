@@ -36,7 +36,8 @@ class FineTuner:
             `starter:…` or a local folder; `kerasft presets` lists them.
         method: str, dict or `Method`. A file of `kerasft/methods/`.
         objectives: sequence of str, dict or `Objective`. Loss terms beyond the task's.
-        learning_rate: float or None. Peak; None is the method's default.
+        learning_rate: float, dict or None. Peak; None is the method's default. A dict gives some weights their own, by
+            regular expressions on the path: `{"head": 1e-3, "embedding": 0}`.
         optimizer: str, dict, Keras optimizer or None (AdamW, clipped at global norm 1, weight decay 0.01).
         schedule: str, dict, Keras schedule or None (linear decay after 10 % warm-up).
         precision: str. `"auto"`, `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`; of the training. Evaluation,
@@ -81,6 +82,8 @@ class FineTuner:
             functools.partial(optimizers.check, optimizer, schedule, learning_rate),
             *(functools.partial(registry.get, "objectives", objective) for objective in objectives),
         )
+        if self.task.modality not in self.method.learning_rate:
+            raise UserError(f"The method does not work with {self.task.modality}. Received: method={method!r}")
         self.name = name or _slug(self.arguments)
         self.directory = None
         self.facts = {}
@@ -110,7 +113,9 @@ class FineTuner:
     @functools.cached_property
     def preprocessor(self):
         """The Keras layer from raw input to the backbone's, for training and serving alike."""
-        return self.task.preprocessor(self.pretrained)
+        preprocessor = self.task.preprocessor(self.pretrained)
+        self.method.prepare(preprocessor)
+        return preprocessor
 
     @functools.cached_property
     def model(self):
@@ -119,10 +124,11 @@ class FineTuner:
         backbone = self.pretrained.backbone
         with self._scope(), _seeded(self.arguments["seed"]):
             model = FineTunedModel(backbone, self.task.head(self.pretrained), self.objectives)
+            if self.task.modality == "text":
+                lean.apply(model)
+            self.method.attach(model)
         model.set_seed(self.arguments["seed"])
-        if self.task.modality == "text":
-            lean.apply(model)
-        self.method.stages(1)[0].apply(model)
+        self.method.apply(model)
         return model
 
     def batches(self, data, training=False, batch_size=32):
@@ -179,14 +185,18 @@ class FineTuner:
         train, validation = self._frames(data, validation_data, validation_split)
         default = os.path.join("saved_models", self.name)
         directory = run_folder.claim(directory or default, resume, self.recipe, is_default=directory is None)
+        peak, own_rates = optimizers.rates(
+            self.arguments["learning_rate"], self.method.learning_rate, self.task.modality
+        )
         settings = training.Settings(
             **{name: self.arguments[name] for name in ("optimizer", "schedule", "seed")},
-            learning_rate=self.arguments["learning_rate"] or self.method.learning_rate[self.task.modality],
+            learning_rate=peak,
             epochs=epochs,
             batch_size=batch_size,
             directory=directory,
             replicas=self.strategy.num_replicas_in_sync if self.strategy else 1,
             precision=self.policy,
+            rates=lambda model: {**self.method.rates(model), **optimizers.factors(model, own_rates, peak)},
         )
         console.show_weights(self.model)
         examples = [None if f is None else self.task.examples(f, self.preprocessor) for f in (train, validation)]
@@ -197,7 +207,7 @@ class FineTuner:
                 history = training.fit(
                     self.model,
                     self.task,
-                    self.method.stages(epochs),
+                    self.method.stages(self.model, epochs),
                     examples,
                     settings,
                     functools.partial(self._callbacks, settings, examples, validation, callbacks),

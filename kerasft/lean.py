@@ -13,12 +13,12 @@ def apply(model):
 
     Of a 6-layer BERT's step on 32 rows of 72 tokens this saves a sixth of the memory. Outputs and gradients are those
     of Keras up to rounding, but for which numbers dropout drops. Layers that are set up otherwise (several axes, no
-    scale or shift) stay as they are.
+    scale or shift, dropout of all but a hundredth) stay as they are.
     """
     for layer in surgery.all_layers(model):
         if isinstance(layer, keras.layers.LayerNormalization) and _is_plain(layer):
             layer.call = functools.partial(_call_layer_normalization, layer)
-        elif isinstance(layer, keras.layers.Dropout) and layer.noise_shape is None and 0 < layer.rate < 1:
+        elif isinstance(layer, keras.layers.Dropout) and layer.noise_shape is None and 0 < layer.rate < 0.99:
             layer.call = functools.partial(_call_dropout, layer)
         activation = getattr(layer, "activation", None)
         if activation is keras.activations.gelu:

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kerasft import weights
 from kerasft.errors import UserError
 
 
@@ -37,8 +38,8 @@ class FineTunedModel(keras.Model):
 
     @property
     def backbone_layers(self):
-        """The layers below the head that hold weights, from the input upwards."""
-        return [layer for layer in self.layers if layer.name != self.head_name and layer.weights]
+        """The layers below the head that hold weights, from the input upwards; stacks of blocks block by block."""
+        return weights.unnested(layer for layer in self.layers if layer.name != self.head_name and layer.weights)
 
     def set_seed(self, seed):
         """Sets the seed of each random layer, so that dropout depends on `seed` alone, not on what was drawn before."""

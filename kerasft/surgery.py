@@ -1,6 +1,7 @@
 """The only file that may touch Keras names with a leading underscore. Each use says why and what would end it."""
 
 import contextlib
+from typing import ClassVar
 
 import keras
 import tensorflow as tf
@@ -24,19 +25,35 @@ class ClipAfterReduce:
         return list(zip(gradients, variables, strict=True))
 
 
-class DecayInUpdate:
-    """Mixin for a Keras optimizer whose `update_step` decays the weights itself, where `decays` says so.
+class RatesByWeight:
+    """Mixin for a Keras optimizer: each weight has a learning rate of its own, and decays by it within its update.
 
-    Keras decays them before, in seven passes over memory instead of two.
+    Keras knows one rate for all weights, and decays them before the update, in seven passes over memory.
+
+    Attributes:
+        factors: dict. `{path: factor}` of weights whose rate is not the optimizer's, but that times a factor.
     """
+
+    factors: ClassVar[dict] = {}
 
     def _apply_weight_decay(self, variables):
         pass
 
+    def update_step(self, gradient, variable, learning_rate):
+        learning_rate *= self.factors.get(self._trainable_variables[self._get_variable_index(variable)].path, 1.0)
+        if self.weight_decay and self._use_weight_decay(variable):
+            variable.assign(variable * tf.cast(1.0 - self.weight_decay * learning_rate, variable.dtype))
+        super().update_step(gradient, variable, learning_rate)
 
-def decays(optimizer, variable):
-    """True if the optimizer is to decay this variable: it has a weight decay, and the variable is not excluded."""
-    return bool(optimizer.weight_decay) and optimizer._use_weight_decay(variable)
+
+def with_rates(optimizer, factors):
+    """Returns a copy of a Keras optimizer with `RatesByWeight.factors`."""
+    cls = type(optimizer)
+    if not issubclass(cls, RatesByWeight):
+        cls = type(cls.__name__, (RatesByWeight, cls), {})
+    made = cls.from_config(optimizer.get_config())
+    made.factors = factors
+    return made
 
 
 def _without_repeats(gradient):
@@ -57,6 +74,18 @@ def adam_slots(optimizer, variable):
 def all_layers(model):
     """Returns every layer of the model, nested ones too. Public Keras lists only the outermost."""
     return list(model._flatten_layers(include_self=False))
+
+
+def add_sublayer(layer, sublayer):
+    """Makes `sublayer` a part of a layer that is built already, which Keras forbids but does itself for LoRA."""
+    layer._tracker.unlock()
+    setattr(layer, sublayer.name, sublayer)
+    layer._tracker.lock()
+
+
+def sublayers(layer):
+    """Returns the layers directly within a layer."""
+    return list(layer._layers)
 
 
 @contextlib.contextmanager

@@ -6,11 +6,22 @@ import os
 import re
 
 import numpy as np
+import tensorflow as tf
 
 from kerasft import surgery
 from kerasft.errors import UserError
 
 _BLOCK = re.compile(r"^(?P<name>.*?\d+[a-z]?(?:_block_?\d+|_unit_?\d+)?)(?:_|$)")
+
+
+def unnested(layers):
+    """Returns these layers, but of one that holds a stack of blocks, such as KerasHub's `ViTEncoder`, its parts."""
+    found = []
+    for layer in layers:
+        parts = [part for part in surgery.sublayers(layer) if part.weights]
+        numbered = [part for part in parts if surgery.sublayers(part) and _BLOCK.match(part.name)]
+        found += parts if len(numbered) > 1 else [layer]
+    return found
 
 
 def blocks(layers):
@@ -31,6 +42,30 @@ def blocks(layers):
     return below, found
 
 
+def groups(model):
+    """Returns lists of the backbone's layers: one for each block, from the top downwards, then what lies below.
+
+    What follows the last block belongs to it.
+
+    Raises: UserError if the backbone has no blocks.
+    """
+    below, found = blocks(model.backbone_layers)
+    if not found:
+        raise UserError(
+            "The backbone has no blocks that could be told apart by their names. Received: a backbone of one"
+        )
+    made = [list(layers) for layers in reversed(found.values())]
+    known = {id(layer) for layers in (below, *made) for layer in layers}
+    made[0] += [layer for layer in model.backbone_layers if id(layer) not in known]
+    return made + [below] if below else made
+
+
+def decayed_by_group(model, decay):
+    """Returns `{path: decay ** n}` of the backbone's weights in the n-th of `groups`, counted from 1."""
+    found = enumerate(groups(model), start=1)
+    return {weight.path: decay**number for number, layers in found for layer in layers for weight in layer.weights}
+
+
 def layers_below_head(model):
     """Returns every layer of the backbone, nested ones too."""
     head = {id(layer) for layer in (model.head, *surgery.all_layers(model.head))}
@@ -46,7 +81,7 @@ def matching_layers(model, pattern):
         expression = re.compile(pattern)
     except re.error as error:
         raise UserError(f"layers is not a regular expression ({error}). Received: layers={pattern!r}") from error
-    layers = [layer for layer in surgery.all_layers(model) if layer.weights]
+    layers = [layer for layer in surgery.all_layers(model) if layer.weights and layer.path]
     found = [layer for layer in layers if expression.search(layer.path)]
     if not found:
         paths = ", ".join(sorted({layer.path for layer in layers})[:5])
@@ -75,10 +110,31 @@ def by_path(model):
 def learned(model):
     """Returns `{path: variable}` of all that training moves: trainable weights, and statistics of trainable layers."""
     moved = {id(variable) for variable in model.trainable_variables}
-    for layer in model.layers:
-        if layer.trainable:
+    for layer in surgery.all_layers(model):
+        if layer.trainable and not surgery.sublayers(layer):
             moved |= {id(variable) for variable in layer.non_trainable_variables if _is_statistic(variable)}
     return {path: variable for path, variable in by_path(model).items() if id(variable) in moved}
+
+
+def train_all(model):
+    """Makes every weight learn, whatever was chosen before."""
+    for layer in model.layers:
+        layer.trainable = False  # Setting what is set already does nothing, not to single weights either.
+        layer.trainable = True
+
+
+def train_only(model, variables):
+    """Makes the head and these weights of the backbone learn, and no others.
+
+    A layer without one of them is frozen as a whole, so that the statistics of BatchNorm stand still.
+    """
+    chosen = {id(variable) for variable in (*variables, *model.head.weights)}
+    train_all(model)
+    for layer in layers_below_head(model):
+        if not any(id(variable) in chosen for variable in layer.weights):
+            layer.trainable = False
+    for variable in model.trainable_weights:
+        variable.trainable = id(variable) in chosen
 
 
 def trainable_table(model):
@@ -92,7 +148,7 @@ def trainable_table(model):
     for name, layers in parts.items():
         total = count([v for layer in layers for v in layer.weights])
         if total:
-            rows.append((name, total, count([v for layer in layers for v in layer.trainable_weights])))
+            rows.append((name, total, count([v for layer in layers for v in layer.weights if v.trainable])))
     return rows
 
 
@@ -100,10 +156,15 @@ def save(filepath, variables, metadata=None):
     """Writes `{path: variable}` to a safetensors file, whole or not at all."""
     from safetensors.numpy import save_file
 
-    arrays = {path: np.asarray(variable.numpy(), order="C") for path, variable in variables.items()}
+    arrays = {path: view(variable) for path, variable in variables.items()}
     partial = f"{filepath}.partial"
     save_file(arrays, partial, metadata=metadata)
     os.replace(partial, filepath)
+
+
+def view(variable):
+    """Returns a variable's values as an array in the same memory: `variable.numpy()` would copy them."""
+    return np.asarray(memoryview(tf.convert_to_tensor(variable)))
 
 
 def load(filepath, variables):
@@ -136,7 +197,7 @@ def fingerprint(variables):
     """Returns the SHA-256 of these variables' values, in order: the identity of a base that a delta belongs to."""
     digest = hashlib.sha256()
     for variable in variables:
-        digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
+        digest.update(view(variable))
     return digest.hexdigest()
 
 

@@ -57,9 +57,9 @@ def tiny_efficientnet(fixed_seed):
 def make_tiny():
     """A function that makes a new `Pretrained` by name, the same each time: `make_tiny("bert", dropout=0.0)`.
 
-    The names are "bert", "gpt2" and "efficientnet"; further arguments are those of the backbone.
+    The names are "bert", "gpt2", "efficientnet" and "vit"; further arguments are those of the backbone.
     """
-    makers = {"bert": _tiny_bert, "gpt2": _tiny_gpt2, "efficientnet": _tiny_efficientnet}
+    makers = {"bert": _tiny_bert, "gpt2": _tiny_gpt2, "efficientnet": _tiny_efficientnet, "vit": _tiny_vit}
 
     def make(name, seed=0, **arguments):
         random.seed(seed)  # Keras's initializers draw from it.
@@ -135,6 +135,18 @@ def _tiny_efficientnet(**arguments):
         image_size=(32, 32), scale=1 / 128, offset=-127 / 128, crop_to_aspect_ratio=True
     )
     return Pretrained(name="tiny_efficientnet", backbone=backbone, modality="image", converter=converter)
+
+
+def _tiny_vit(**arguments):
+    import keras_hub
+
+    from kerasft.presets.base import Pretrained
+
+    backbone = keras_hub.models.ViTBackbone(
+        image_shape=(32, 32, 3), patch_size=16, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32, **arguments
+    )
+    converter = keras_hub.layers.ViTImageConverter(image_size=(32, 32), scale=1 / 128, offset=-127 / 128)
+    return Pretrained(name="tiny_vit", backbone=backbone, modality="image", converter=converter)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ VERBS = {"data": "read", "presets": "load", "exporters": "write", "distribution"
 
 # A module or folder imports only what has a lower level, its own folder, and at level 0 its peers.
 LEVELS = (
-    ("errors", "registry", "recipe", "weights", "surgery", "lean", "model", "pipeline"),
+    ("errors", "registry", "recipe", "weights", "surgery", "deltas", "lean", "model", "pipeline"),
     PLUGIN_FOLDERS,
     ("evaluation", "training", "serving", "console"),
     ("run_folder",),

@@ -6,7 +6,7 @@ import os
 
 import tensorflow as tf
 
-from kerasft import __version__
+from kerasft import __version__, deltas
 from kerasft.errors import UserError
 from kerasft.exporters import _parity, _warmup, _word_cache
 from kerasft.exporters.base import model_name, version_folder
@@ -55,7 +55,7 @@ def _save(tuner, folder):
         return task.decode(model(_not_empty(prepared), training=False)[: tf.shape(prepared)[0]])
 
     signature = tf.function(serve, input_signature=list(task.signature().values()), autograph=False)
-    with _word_cache.bounded(preprocessor):
+    with _word_cache.bounded(preprocessor), deltas.merged(model):
         function = signature.get_concrete_function()
         module = tf.Module(name="model")
         module.weights = list(function.variables)

@@ -13,29 +13,45 @@ class Stage:
         name: str. Shown in the log.
         epochs: int.
         apply: function of the model that sets `trainable` on its layers.
+        learning_rate: float or None. Peak; None is that of the run.
+        continues: bool. True to go on with the schedule and the optimizer's state of the stage before.
     """
 
     name: str
     epochs: int
     apply: Callable
+    learning_rate: float | None = None
+    continues: bool = False
 
 
 class Method:
     """A way to fine-tune. A subclass overrides `apply`, and `stages` if the choice changes on the way.
 
+    One that trains weights of its own makes them in `attach`, as `kerasft.deltas`, and applies `deltas.train_only`.
+
     Attributes:
-        learning_rate: dict. Default peak learning rate of AdamW for each modality.
+        learning_rate: dict. Default peak learning rate of AdamW for each modality that the method works with.
     """
 
     learning_rate: ClassVar[dict] = {"text": 5e-5, "image": 5e-4}
 
+    def prepare(self, preprocessor):
+        """Makes room in the inputs for what the method puts there itself; called once, before any data are read."""
+
+    def attach(self, model):
+        """Adds weights to a `FineTunedModel`, once, within the scope of the strategy and before any are loaded."""
+
     def apply(self, model):
-        """Sets `trainable` on the layers of a `FineTunedModel`, before `compile`.
+        """Sets `trainable` on the layers of a `FineTunedModel` for the first stage, before `compile`.
 
         Freezing acts on layers, not on weights, so that BatchNorm statistics of a frozen layer stand still too.
         """
         raise NotImplementedError
 
-    def stages(self, epochs):
+    def stages(self, model, epochs):
         """Returns the list of `Stage`s that share out `epochs`."""
         return [Stage(type(self).__name__, epochs, self.apply)]
+
+    def rates(self, model):
+        """Returns `{path: factor}` of the weights whose learning rate is not the run's, but that times a factor."""
+        return {}

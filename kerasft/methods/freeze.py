@@ -31,8 +31,7 @@ class Freeze(Method):
         self.layers = layers
 
     def apply(self, model):
-        for layer in model.layers:
-            layer.trainable = True
+        weights.train_all(model)
         for layer in self._frozen(model):
             layer.trainable = False
 

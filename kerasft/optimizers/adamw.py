@@ -4,15 +4,35 @@ import keras
 import tensorflow as tf
 
 from kerasft.errors import UserError
-from kerasft.surgery import ClipAfterReduce, DecayInUpdate, adam_slots, decays
+from kerasft.surgery import ClipAfterReduce, RatesByWeight, adam_slots
+
+
+class _FusedAdam(keras.optimizers.AdamW):
+    """Keras's formula in one kernel of TensorFlow, without its temporary copies of each weight."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        momentum, velocity = adam_slots(self, variable)
+        step = tf.cast(self.iterations + 1, variable.dtype)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=momentum.handle,
+            v=velocity.handle,
+            beta1_power=tf.pow(tf.cast(self.beta_1, variable.dtype), step),
+            beta2_power=tf.pow(tf.cast(self.beta_2, variable.dtype), step),
+            lr=tf.cast(learning_rate, variable.dtype),
+            beta1=tf.cast(self.beta_1, variable.dtype),
+            beta2=tf.cast(self.beta_2, variable.dtype),
+            epsilon=tf.cast(self.epsilon, variable.dtype),
+            grad=tf.cast(tf.convert_to_tensor(gradient), variable.dtype),
+        )
 
 
 @keras.saving.register_keras_serializable("kerasft")
-class AdamW(ClipAfterReduce, DecayInUpdate, keras.optimizers.AdamW):
+class AdamW(ClipAfterReduce, RatesByWeight, _FusedAdam):
     """`keras.optimizers.AdamW` with gradient clipping after the sum over replicas and a fused update.
 
-    The update is TensorFlow's fused Adam kernel, equal to Keras's formula, without its temporary copies of each
-    weight. Leave `clipnorm` and its kin unset: they clip each replica alone.
+    The update passes over memory as seldom as TensorFlow's kernels allow. Leave `clipnorm` and its kin unset: they clip
+    each replica alone.
 
     Args:
         learning_rate: float or `keras.optimizers.schedules.LearningRateSchedule`.
@@ -38,24 +58,6 @@ class AdamW(ClipAfterReduce, DecayInUpdate, keras.optimizers.AdamW):
             name="gradient_norm",
             synchronization=tf.VariableSynchronization.ON_READ,
             aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-        )
-
-    def update_step(self, gradient, variable, learning_rate):
-        momentum, velocity = adam_slots(self, variable)
-        step = tf.cast(self.iterations + 1, variable.dtype)
-        if decays(self, variable):
-            variable.assign(variable * tf.cast(1.0 - self.weight_decay * learning_rate, variable.dtype))
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=momentum.handle,
-            v=velocity.handle,
-            beta1_power=tf.pow(tf.cast(self.beta_1, variable.dtype), step),
-            beta2_power=tf.pow(tf.cast(self.beta_2, variable.dtype), step),
-            lr=tf.cast(learning_rate, variable.dtype),
-            beta1=tf.cast(self.beta_1, variable.dtype),
-            beta2=tf.cast(self.beta_2, variable.dtype),
-            epsilon=tf.cast(self.epsilon, variable.dtype),
-            grad=tf.cast(tf.convert_to_tensor(gradient), variable.dtype),
         )
 
     def get_config(self):

@@ -6,6 +6,7 @@ import os
 import keras
 import numpy as np
 
+from kerasft import weights
 from kerasft.errors import UserError
 
 FILE = "state.safetensors"
@@ -43,7 +44,7 @@ class Checkpoint(keras.callbacks.Callback):
             self.logs.setdefault(name, []).append(float(value))
         if epoch + 1 >= self.params["epochs"]:
             return
-        arrays = {f"variable.{i}": variable.numpy() for i, variable in enumerate(state(self.model))}
+        arrays = {f"variable.{i}": weights.view(variable) for i, variable in enumerate(state(self.model))}
         for number, callback in enumerate(self.early_stopping):
             arrays |= {f"best.{number}.{i}": array for i, array in enumerate(callback.best_weights or ())}
         found = [{name: getattr(callback, name) for name in SEARCH} for callback in self.early_stopping]

@@ -20,6 +20,7 @@ class Settings:
         directory: str. Run folder; the state after each epoch lies in its `checkpoint/`.
         replicas: int. Devices that share a batch.
         precision: str. The dtype policy that the model has.
+        rates: function of the model that returns `{path: factor}` of the weights whose learning rate is another.
     """
 
     optimizer: Any
@@ -31,6 +32,7 @@ class Settings:
     directory: str
     replicas: int = 1
     precision: str = "float32"
+    rates: Any = lambda model: {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Span:
     Attributes:
         stage: kerasft.methods.base.Stage.
         first: int. begin: int, where it goes on after an interruption. last: int, not included.
+        schedule_begun: int. schedule_epochs: int. Epochs of the learning rate's schedule before the stage, and in all.
         logs: dict. Of the epochs before.
     """
 
@@ -47,6 +50,8 @@ class Span:
     first: int
     begin: int
     last: int
+    schedule_begun: int
+    schedule_epochs: int
     logs: dict
 
 
@@ -64,10 +69,11 @@ def fit(model, task, stages, data, settings, callbacks):
     history.on_train_begin()
     history.history.update(logs)
     model.stop_training, first = False, 0
-    for stage in stages:
+    for number, stage in enumerate(stages):
         last = first + stage.epochs
         if last > done:
-            span = Span(stage, first, max(first, done), last, history.history)
+            begun, length = _schedule(stages, number)
+            span = Span(stage, first, max(first, done), last, begun, length, history.history)
             for name, values in _fit_stage(model, task, span, data, settings, callbacks()).items():
                 history.history.setdefault(name, []).extend(values)
         first = last
@@ -84,7 +90,11 @@ def _fit_stage(model, task, span, data, settings, callbacks):
     span.stage.apply(model)
     for objective in model.objectives:
         objective.attach(model)
-    compile_model(model, task, settings, steps * span.stage.epochs)
+    before = getattr(model, "optimizer", None) if span.stage.continues else None
+    settings = dataclasses.replace(settings, learning_rate=span.stage.learning_rate or settings.learning_rate)
+    compile_model(model, task, settings, steps * span.schedule_epochs)
+    if span.stage.continues:
+        _carry_over(before, model.optimizer, steps * span.schedule_begun)
     state = os.path.join(settings.directory, "checkpoint")
     is_continued = span.begin > span.first
     stopping = [callback for callback in callbacks if isinstance(callback, keras.callbacks.EarlyStopping)]
@@ -104,11 +114,35 @@ def _fit_stage(model, task, span, data, settings, callbacks):
     return made.history
 
 
+def _schedule(stages, number):
+    """Returns for a stage how many epochs of its schedule are before it, and how many there are in all."""
+    begin = max(i for i in range(number + 1) if i == 0 or not stages[i].continues)
+    end = next((i for i in range(number + 1, len(stages)) if not stages[i].continues), len(stages))
+    return tuple(sum(stage.epochs for stage in stages[begin:stop]) for stop in (number, end))
+
+
+def _carry_over(before, after, steps):
+    """Gives an optimizer the state that another has of the same weights, and the number of steps done."""
+    known = {} if before is None else {_slot_name(variable): variable for variable in before.variables}
+    for variable in after.variables:
+        same = known.get(_slot_name(variable))
+        if same is not None and same.shape == variable.shape:
+            variable.assign(same)
+    after.iterations.assign(steps)
+
+
+def _slot_name(variable):
+    """Returns the path of an optimizer's variable without the optimizer's own name, which has a running number."""
+    return variable.path.split("/", 1)[-1]
+
+
 def compile_model(model, task, settings, total_steps):
     """Compiles for a stage of `total_steps` updates; what learns must be chosen before."""
     if not model.trainable_variables:
         raise UserError("The method leaves nothing to learn: all layers are frozen. Received: 0 trainable weights")
-    made = optimizer.make(settings.optimizer, settings.schedule, settings.learning_rate, total_steps)
+    made = optimizer.make(
+        settings.optimizer, settings.schedule, settings.learning_rate, total_steps, settings.rates(model)
+    )
     optimizer.spare_from_decay(made, model.trainable_variables)
     if settings.precision == "mixed_float16":
         made = keras.optimizers.LossScaleOptimizer(made)  # Small gradients would be 0 in float16.

@@ -2,24 +2,33 @@
 
 import math
 import numbers
+import re
 
 import keras
 
-from kerasft import registry
+from kerasft import registry, surgery
 from kerasft.errors import UserError, nearest
 
 OBJECTS = (keras.optimizers.Optimizer, keras.optimizers.schedules.LearningRateSchedule)
 
 
-def make(optimizer, schedule, learning_rate, total_steps):
+def make(optimizer, schedule, learning_rate, total_steps, factors=None):
     """Returns a Keras optimizer.
 
     Args:
         optimizer: None (AdamW), a name or dict of kerasft's or Keras's, or a Keras optimizer, of which a copy is made.
         schedule: None (linear with 10 % warm-up), a name or dict of `kerasft/schedules/`, or a Keras schedule.
         learning_rate: float. The peak.
-        total_steps: int. Updates of the stage.
+        total_steps: int. Updates from the first to the last of the schedule.
+        factors: dict or None. `{path: factor}` of weights whose learning rate is another.
     """
+    made = _make(optimizer, schedule, learning_rate, total_steps)
+    if factors:
+        made = surgery.with_rates(made, factors)
+    return made
+
+
+def _make(optimizer, schedule, learning_rate, total_steps):
     if isinstance(optimizer, keras.optimizers.Optimizer):
         # Once built, an optimizer belongs to the weights of one stage, and to the strategy it was made under.
         return type(optimizer).from_config(optimizer.get_config())
@@ -33,11 +42,44 @@ def make(optimizer, schedule, learning_rate, total_steps):
 
 def check(optimizer, schedule, learning_rate):
     """Raises UserError for what `make` cannot use, or would use otherwise than it looks."""
-    if learning_rate is not None and not (isinstance(learning_rate, numbers.Real) and 0 < learning_rate < math.inf):
-        raise UserError(f"learning_rate must be a number above 0. Received: learning_rate={learning_rate!r}")
+    rates = (
+        learning_rate.values() if isinstance(learning_rate, dict) else [] if learning_rate is None else [learning_rate]
+    )
+    may_be_zero = isinstance(learning_rate, dict)
+    for rate in rates:
+        if not (isinstance(rate, numbers.Real) and 0 <= rate < math.inf and (rate or may_be_zero)):
+            allowed = "a number above 0, or a dict of regular expression on the path: number, 0 or more"
+            raise UserError(f"learning_rate must be {allowed}. Received: learning_rate={learning_rate!r}")
     _check_one_rate("optimizer", optimizer, {"schedule": schedule, "learning_rate": learning_rate})
     _check_one_rate("schedule", schedule, {"learning_rate": learning_rate})
-    make(optimizer, schedule, learning_rate or 1.0, total_steps=1)
+    make(optimizer, schedule, 1.0, total_steps=1)
+
+
+def rates(learning_rate, defaults, modality):
+    """Returns the peak of all weights that have no rate of their own, and `{pattern: rate}` of those that have."""
+    if isinstance(learning_rate, dict):
+        return defaults[modality], learning_rate
+    return learning_rate or defaults[modality], {}
+
+
+def factors(model, rates, peak):
+    """Returns `{path: factor}` for learning rates by path, relative to `peak`; where several match, the last counts.
+
+    Args:
+        rates: dict of regular expression searched in the path of a weight: float.
+
+    Raises: UserError if an expression finds no weight that learns; shows five paths.
+    """
+    found, paths = {}, [variable.path for variable in model.trainable_variables]
+    for pattern, rate in rates.items():
+        matches = [path for path in paths if re.search(pattern, path)]
+        if not matches:
+            raise UserError(
+                f"No weight that learns has a path that matches. Paths look like: {', '.join(paths[:5])}. "
+                f"Received: learning_rate={{{pattern!r}: {rate!r}}}"
+            )
+        found.update(dict.fromkeys(matches, rate / peak))
+    return found
 
 
 def spare_from_decay(optimizer, variables):

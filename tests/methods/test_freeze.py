@@ -72,3 +72,9 @@ def test_no_such_layer(model):
 def test_unusable_arguments(arguments):
     with pytest.raises(UserError, match="freeze: .*Received: "):
         Freeze(**arguments)
+
+
+def test_blocks_within_an_encoder_layer(make_tiny):
+    model = FineTunedModel(make_tiny("vit").backbone, ClassificationHead(2, ("image",)))
+    Freeze(blocks=1).apply(model)
+    assert frozen(model) == {"vit_patching_and_embedding", "transformer_block_1"}

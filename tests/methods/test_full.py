@@ -23,8 +23,8 @@ def test_it_undoes_what_was_frozen_before(model):
     assert all(layer.trainable for layer in model.layers)
 
 
-def test_one_stage():
-    (stage,) = Full().stages(3)
+def test_one_stage(model):
+    (stage,) = Full().stages(model, 3)
     assert (stage.name, stage.epochs) == ("Full", 3)
 
 

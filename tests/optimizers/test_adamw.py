@@ -97,3 +97,19 @@ def test_config_round_trip():
 def test_amsgrad_is_refused():
     with pytest.raises(UserError, match="amsgrad"):
         AdamW(amsgrad=True)
+
+
+def test_rates_by_weight_equal_optimizers_of_their_own():
+    """A weight of factor 1 / 4 moves, and decays, as under an optimizer of a quarter of the learning rate."""
+    arguments = {"weight_decay": 0.2, "clip_norm": None}
+    factors = {"kernel": 0.25, "embeddings": 0.0}
+    mixed, whole, quarter = variables(), variables(), variables()
+    start = [variable.numpy() for variable in mixed]
+    for trained, rate, given in ((mixed, 0.1, factors), (whole, 0.1, {}), (quarter, 0.025, {})):
+        optimizer = AdamW(rate, **arguments)
+        optimizer.factors = given
+        for step in range(3):
+            optimizer.apply(gradients(step), trained)
+    np.testing.assert_array_equal(mixed[0], start[0])
+    np.testing.assert_allclose(mixed[1], quarter[1], rtol=1e-6)
+    np.testing.assert_allclose(mixed[2], whole[2], rtol=1e-6)

@@ -44,7 +44,7 @@ def test_every_kind_of_backbone_trains(make, tmp_path):
     methods.Full().apply(model)
     before = model.head.logits.kernel.numpy()
     settings = training.Settings(None, "constant", 1e-3, 1, 8, 0, str(tmp_path))
-    history = training.fit(model, task, methods.Full().stages(1), (examples, examples), settings, list)
+    history = training.fit(model, task, methods.Full().stages(model, 1), (examples, examples), settings, list)
     assert np.isfinite(history.history["val_loss"]).all()
     assert not np.array_equal(before, model.head.logits.kernel.numpy())
 

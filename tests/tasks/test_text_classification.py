@@ -40,7 +40,7 @@ def test_every_kind_of_backbone_trains_and_predicts(family, tmp_path):
 
     before = [weight.numpy() for weight in model.trainable_weights]
     settings = training.Settings(None, "constant", 1e-2, 1, 8, 0, str(tmp_path))
-    training.fit(model, task, methods.Full().stages(1), (examples, None), settings, list)
+    training.fit(model, task, methods.Full().stages(model, 1), (examples, None), settings, list)
     changed = [not np.array_equal(a, w.numpy()) for a, w in zip(before, model.trainable_weights, strict=True)]
     names = [w.path for w, is_changed in zip(model.trainable_weights, changed, strict=True) if not is_changed]
     assert not [name for name in names if "embedding" not in name and "bias" not in name], names

@@ -41,7 +41,7 @@ class Accuracy(keras.callbacks.Callback):
 
 def train(made, callbacks=list, stages=None, optimizer=None):
     settings = training.Settings(optimizer, None, 1e-2, EPOCHS, 8, 0, made.directory)
-    stages = stages or methods.Full().stages(EPOCHS)
+    stages = stages or methods.Full().stages(made.model, EPOCHS)
     return training.fit(made.model, made.task, stages, (made.examples, None), settings, callbacks)
 
 

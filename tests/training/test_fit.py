@@ -15,7 +15,7 @@ def settings(made, **changes):
 
 def train(made, callbacks=list, stages=None, validation=None, **changes):
     given = settings(made, **changes)
-    stages = stages or methods.Full().stages(given.epochs)
+    stages = stages or methods.Full().stages(made.model, given.epochs)
     return training.fit(made.model, made.task, stages, (made.examples, validation), given, callbacks)
 
 
@@ -120,3 +120,35 @@ def test_validation_is_over_all_rows(session):
     order = np.argsort(-made.examples.lengths, kind="stable")
     expected = made.task.loss()(made.examples.targets[order], outputs)
     assert history.history["val_loss"] == [pytest.approx(float(expected), rel=1e-5)]
+
+
+def test_a_stage_that_continues_keeps_moments_and_schedule(session):
+    """Two stages of which nothing changes but the name train as one does."""
+    one, two = session(), session()
+    train(one, schedule="linear", epochs=4)
+    everything = methods.Full().apply
+    stages = [Stage("first", 1, everything), Stage("second", 3, everything, continues=True)]
+    train(two, stages=stages, schedule="linear", epochs=4)
+    for left, right in zip(one.model.weights, two.model.weights, strict=True):
+        np.testing.assert_array_equal(left.numpy(), right.numpy(), err_msg=left.path)
+
+
+def test_schedules_of_stages():
+    stages = [Stage("a", 1, None), Stage("b", 2, None, continues=True), Stage("c", 4, None)]
+    assert [training._schedule(stages, number) for number in range(3)] == [(0, 3), (1, 3), (0, 4)]
+
+
+def test_a_stage_may_have_its_own_rate(session):
+    made = session()
+    train(made, stages=[Stage("slow", 1, methods.Full().apply, learning_rate=1e-4)], epochs=1)
+    assert float(made.model.optimizer.learning_rate) == pytest.approx(1e-4)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd", {"name": "adam", "weight_decay": 0.5}])
+def test_a_weight_of_rate_0_stays(session, optimizer):
+    made = session()
+    frozen = "token_embedding/embeddings"
+    before = {weight.path: weight.numpy() for weight in made.model.weights}
+    train(made, optimizer=optimizer, rates=lambda model: {frozen: 0.0}, epochs=1)
+    still = {weight.path for weight in made.model.trainable_weights if np.array_equal(weight, before[weight.path])}
+    assert still == {frozen}

@@ -1,0 +1,52 @@
+"""First the head alone, then everything."""
+
+import keras
+
+from kerasft import weights
+from kerasft.errors import UserError
+from kerasft.methods.base import Method, Stage
+
+
+class LPFT(Method):
+    """Trains the head on the frozen backbone, then all together.
+
+    A new head's first gradients are noise, which spoils pretrained features; here the head is good before they may
+    move. Best where the data to come differ from those of the training.
+
+    Args:
+        probe_epochs: int, 1 or more. Epochs of the first stage; the others are of the second.
+        probe_learning_rate: float above 0. Peak of the first stage; the run's is of the second.
+
+    Raises: UserError for arguments out of range, or if no epoch is left for the second stage.
+    Example: >>> kerasft.FineTuner(task=…, backbone=…, method="lp_ft")
+    Source: Kumar et al. 2022, https://arxiv.org/abs/2202.10054.
+    """
+
+    def __init__(self, probe_epochs=1, probe_learning_rate=5e-3):
+        if not isinstance(probe_epochs, int) or probe_epochs < 1:
+            raise UserError(f"lp_ft: probe_epochs must be a whole number, 1 or more. Received: {probe_epochs!r}")
+        if not probe_learning_rate > 0:
+            raise UserError(f"lp_ft: probe_learning_rate must be above 0. Received: {probe_learning_rate!r}")
+        self.probe_epochs = probe_epochs
+        self.probe_learning_rate = probe_learning_rate
+        self.rates_before = {}
+
+    def apply(self, model):
+        weights.train_only(model, [])
+        for layer in weights.layers_below_head(model):
+            if isinstance(layer, keras.layers.Dropout):
+                self.rates_before.setdefault(layer, layer.rate)
+                layer.rate = 0.0  # The backbone is in inference mode, as for `linear_probe`.
+
+    def stages(self, model, epochs):
+        if epochs <= self.probe_epochs:
+            raise UserError(f"lp_ft: epochs must be more than probe_epochs={self.probe_epochs}. Received: {epochs}")
+        return [
+            Stage("head", self.probe_epochs, self.apply, self.probe_learning_rate),
+            Stage("all", epochs - self.probe_epochs, self._train_all),
+        ]
+
+    def _train_all(self, model):
+        weights.train_all(model)
+        for layer, rate in self.rates_before.items():
+            layer.rate = rate

@@ -1,0 +1,50 @@
+import keras
+import pytest
+
+from kerasft import weights
+from kerasft.errors import UserError
+from kerasft.methods import LPFT
+from kerasft.model import FineTunedModel
+from kerasft.tasks.text_classification import ClassificationHead
+
+
+@pytest.fixture
+def model(tiny_bert):
+    return FineTunedModel(tiny_bert.backbone, ClassificationHead(2, ("tokens", "mask")))
+
+
+def dropout_rates(model):
+    return {layer.rate for layer in weights.layers_below_head(model) if isinstance(layer, keras.layers.Dropout)}
+
+
+def test_the_head_then_everything(model):
+    probe, full = LPFT(probe_epochs=2).stages(model, 5)
+    assert (probe.epochs, full.epochs) == (2, 3)
+    assert (probe.learning_rate, full.learning_rate) == (5e-3, None)
+    assert not full.continues
+    probe.apply(model)
+    assert [weight.path for weight in model.trainable_weights] == ["head/logits/kernel", "head/logits/bias"]
+    assert dropout_rates(model) == {0.0}
+    full.apply(model)
+    assert len(model.trainable_weights) == len(model.weights)
+
+
+def test_dropout_comes_back(model):
+    before = dropout_rates(model)
+    method = LPFT()
+    method.apply(model)  # As when the model is made.
+    probe, full = method.stages(model, 2)
+    probe.apply(model)
+    full.apply(model)
+    assert dropout_rates(model) == before != {0.0}
+
+
+def test_too_few_epochs(model):
+    with pytest.raises(UserError, match="more than probe_epochs=3. Received: 3"):
+        LPFT(probe_epochs=3).stages(model, 3)
+
+
+@pytest.mark.parametrize("arguments", [{"probe_epochs": 0}, {"probe_learning_rate": 0}])
+def test_arguments_out_of_range(arguments):
+    with pytest.raises(UserError, match="Received: 0"):
+        LPFT(**arguments)
