@@ -34,8 +34,8 @@ KERASFT_FASHION = ("ours", "benchmarks.ours", "fashion", *CLOTHES)
 # A suite is its jobs by name; a job is an environment, a module and its arguments. Ratios are to the first job.
 SUITES = {
     "sst2_accuracy": {
-        "kerasft, auto": (*KERASFT, *SST2, "--precision", "auto"),  # As it comes, and so the Trainer.
-        "HF Trainer, float32": (*HF, *SST2),
+        "kerasft": (*KERASFT, *SST2, "--precision", "auto"),  # As it comes, and so the Trainer.
+        "HF Trainer": (*HF, *SST2),
     },
     "sst2_speed": {
         "kerasft, float32": (*KERASFT, *SPEED),
