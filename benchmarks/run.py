@@ -69,15 +69,21 @@ def command(job, places, seed, extra):
     return [str(PYTHON[environment]), "-m", *arguments, "--seed", str(seed), *extra]
 
 
-def run_job(arguments):
-    """Runs one job and returns its line of JSON as a dict. Exits with the job's last lines if it fails."""
+def run_job(arguments, places=()):
+    """Runs one job and returns its line of JSON as a dict, with the marks of `places` where it names one of them.
+
+    Exits with the job's last lines if it fails.
+    """
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "2", "KERAS_BACKEND": "tensorflow", "HF_HUB_OFFLINE": "1"}
     process = subprocess.run(arguments, cwd=ROOT, env={**os.environ, **quiet}, capture_output=True, text=True)
     lines = [line for line in process.stdout.splitlines() if line.startswith('{"job"')]
     if process.returncode or not lines:
         tail = "\n".join(process.stderr.splitlines()[-25:])
         sys.exit(f"{tail}\nThe job failed with exit code {process.returncode}: {' '.join(arguments)}")
-    return json.loads(lines[-1])
+    line = lines[-1]
+    for mark, place in dict(places).items():
+        line = line.replace(place, mark)
+    return json.loads(line)
 
 
 def jobs_of(suite):
@@ -94,7 +100,7 @@ def run_suite(suite, places, repeats, extra):
         for name, job in jobs.items():
             began = time.monotonic()
             started = datetime.datetime.now().isoformat(timespec="seconds")
-            run = run_job(command(job, places, seed, extra))
+            run = run_job(command(job, places, seed, extra), places)
             runs.append({"name": name, "repeat": seed, "started": started, **run})
             seconds[name] = time.monotonic() - began
             typical = sum(seconds.values()) / len(seconds)

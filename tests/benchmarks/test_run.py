@@ -23,7 +23,7 @@ def test_places_are_filled_in():
 def test_jobs_run_in_turn(monkeypatch):
     seen = []
 
-    def run_job(arguments):
+    def run_job(arguments, places):
         seen.append((arguments[2], arguments[-1]))
         return {"accuracy": 1.0, "steady_examples_per_second": 1.0, "peak_rss_mb": 1}
 
@@ -50,6 +50,12 @@ def test_a_failing_job_ends_the_run_with_its_last_words():
 def test_the_line_of_json_is_found_among_others():
     code = 'print("chatter"); print(\'{"job": "x", "accuracy": 1.0}\'); print("more")'
     assert run.run_job([sys.executable, "-c", code]) == {"job": "x", "accuracy": 1.0}
+
+
+def test_results_do_not_name_this_machines_folders():
+    code = """print('{"job": "x", "train": "/somewhere/sst2/train.tsv"}')"""
+    found = run.run_job([sys.executable, "-c", code], {"DATA": "/somewhere"})
+    assert found == {"job": "x", "train": "DATA/sst2/train.tsv"}
 
 
 def test_help_needs_no_data():
