@@ -84,11 +84,7 @@ def merged(model):
 
 def train_only(model):
     """Freezes all of a model but its deltas and its head, the statistics of BatchNorm included."""
-    weights.train_all(model)
-    for layer in model.layers:
-        layer.trainable = layer is model.head
-    for _, delta in of(model):
-        delta.trainable = True
+    weights.train_only(model, [variable for _, delta in of(model) for variable in delta.weights])
 
 
 def find(model, pattern, kinds=LINEAR):

@@ -72,15 +72,22 @@ def layers_below_head(model):
     return [layer for layer in surgery.all_layers(model) if id(layer) not in head]
 
 
+def compiled(pattern, argument):
+    """Returns the regular expression `pattern`. Raises UserError, with the argument's name, if it is none."""
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise UserError(
+            f"{argument} is not a regular expression ({error}). Received: {argument}={pattern!r}"
+        ) from error
+
+
 def matching_layers(model, pattern):
     """Returns the layers that hold weights and whose `path` the regular expression `pattern` is found in.
 
     Raises: UserError if the pattern is no regular expression or finds no layer; shows five paths.
     """
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise UserError(f"layers is not a regular expression ({error}). Received: layers={pattern!r}") from error
+    expression = compiled(pattern, "layers")
     layers = [layer for layer in surgery.all_layers(model) if layer.weights and layer.path]
     found = [layer for layer in layers if expression.search(layer.path)]
     if not found:

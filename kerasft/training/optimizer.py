@@ -2,11 +2,10 @@
 
 import math
 import numbers
-import re
 
 import keras
 
-from kerasft import registry, surgery
+from kerasft import registry, surgery, weights
 from kerasft.errors import UserError, nearest
 
 OBJECTS = (keras.optimizers.Optimizer, keras.optimizers.schedules.LearningRateSchedule)
@@ -42,12 +41,10 @@ def _make(optimizer, schedule, learning_rate, total_steps):
 
 def check(optimizer, schedule, learning_rate):
     """Raises UserError for what `make` cannot use, or would use otherwise than it looks."""
-    rates = (
-        learning_rate.values() if isinstance(learning_rate, dict) else [] if learning_rate is None else [learning_rate]
-    )
-    may_be_zero = isinstance(learning_rate, dict)
-    for rate in rates:
-        if not (isinstance(rate, numbers.Real) and 0 <= rate < math.inf and (rate or may_be_zero)):
+    has_own = isinstance(learning_rate, dict)
+    given = learning_rate.values() if has_own else [learning_rate]
+    for rate in given if learning_rate is not None else ():
+        if not (isinstance(rate, numbers.Real) and 0 <= rate < math.inf and (rate or has_own)):
             allowed = "a number above 0, or a dict of regular expression on the path: number, 0 or more"
             raise UserError(f"learning_rate must be {allowed}. Received: learning_rate={learning_rate!r}")
     _check_one_rate("optimizer", optimizer, {"schedule": schedule, "learning_rate": learning_rate})
@@ -72,7 +69,8 @@ def factors(model, rates, peak):
     """
     found, paths = {}, [variable.path for variable in model.trainable_variables]
     for pattern, rate in rates.items():
-        matches = [path for path in paths if re.search(pattern, path)]
+        expression = weights.compiled(pattern, "learning_rate")
+        matches = [path for path in paths if expression.search(path)]
         if not matches:
             raise UserError(
                 f"No weight that learns has a path that matches. Paths look like: {', '.join(paths[:5])}. "
