@@ -1,5 +1,11 @@
 """The `keras.Model` that is fine-tuned: the layers of a backbone with a head on top."""
 
+import collections
+import contextlib
+import functools
+import types
+import zlib
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -7,10 +13,14 @@ import tensorflow as tf
 from kerasft import weights
 from kerasft.errors import UserError
 
+# One batch: loss, outputs, terms by objective, gradients, and what else the pass leaves behind, `[(variable, value)]`.
+Step = collections.namedtuple("Step", ("loss", "y_pred", "terms", "gradients", "updates"))
+EXTRAS = "extras"  # Where a batch has what objectives need beside it: `{"inputs": x, "extras": {name: …}}`.
+
 
 @keras.saving.register_keras_serializable("kerasft")
 class FineTunedModel(keras.Model):
-    """A functional model from a backbone's inputs to a head's outputs, with room for further loss terms.
+    """A functional model from a backbone's inputs to a head's outputs, with room for further objectives.
 
     The backbone's layers are wired in directly, and only those that reach the head, so each has the same
     path as in the backbone and no weight is left without a gradient.
@@ -18,8 +28,10 @@ class FineTunedModel(keras.Model):
     Args:
         backbone: keras.Model. Its inputs become the model's.
         head: keras.layers.Layer. Called on those of `features(backbone)` that its `reads` names.
-        objectives: sequence of `kerasft.objectives.base.Objective`. Loss terms beyond the task's.
+        objectives: sequence of `kerasft.objectives.base.Objective`. What is minimised beyond the task's loss.
     """
+
+    others = types.SimpleNamespace(layers={})  # Hidden in it from Keras, which would make them parts of the model.
 
     def __init__(self, backbone, head, objectives=(), **kwargs):
         found = features(backbone)
@@ -27,9 +39,11 @@ class FineTunedModel(keras.Model):
         super().__init__(inputs=backbone.input, outputs=outputs, **kwargs)
         self.head_name = head.name
         self.objectives = list(objectives)
+        self.others = types.SimpleNamespace(layers={})
+        self.seed = 0
         # Its name is that of Keras's own mean, which counts the rows of weight 0, and it replaces that one in the logs.
         self.mean_loss = keras.metrics.Mean(name="loss")
-        self.terms = {objective.name: keras.metrics.Mean(name=objective.name) for objective in self.objectives}
+        self.terms = {o.name: keras.metrics.Mean(name=o.name) for o in self.objectives if o.has_term}
 
     @property
     def head(self):
@@ -41,14 +55,115 @@ class FineTunedModel(keras.Model):
         """The layers below the head that hold weights, from the input upwards; stacks of blocks block by block."""
         return weights.unnested(layer for layer in self.layers if layer.name != self.head_name and layer.weights)
 
+    def beside(self, name, make):
+        """Returns the layer of this name that an objective trains beside the model; `make()` makes it, once.
+
+        Its weights learn and are in the checkpoint of an interrupted run, but are no part of the model that is saved.
+        """
+        if name not in self.others.layers:
+            self.others.layers[name] = make()
+        return self.others.layers[name]
+
+    @property
+    def trainable_variables(self):
+        """All that the optimizer moves."""
+        return [*super().trainable_variables, *self._others()]
+
+    @property
+    def variables(self):
+        """All that a training reads and writes."""
+        return [*super().variables, *self._others()]
+
+    def _others(self):
+        return [variable for layer in self.others.layers.values() for variable in layer.variables]
+
     def set_seed(self, seed):
         """Sets the seed of each random layer, so that dropout depends on `seed` alone, not on what was drawn before."""
+        self.seed = seed
         states = [variable for variable in self.variables if variable.path.endswith("seed_generator_state")]
         for state, value in zip(states, np.random.default_rng(seed).integers(2**31, size=len(states)), strict=True):
             state.assign([value, 0])
 
+    def __call__(self, inputs, *args, **kwargs):
+        return super().__call__(_parted(inputs)[0], *args, **kwargs)  # Keras builds the metrics with a whole batch.
+
+    def train_step(self, data):
+        """Keras's, with the objectives' part in it."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        inputs, extras = _parted(x)
+        compute = functools.partial(self._step, inputs, extras, y, sample_weight)
+        for objective in self.objectives:
+            compute = functools.partial(objective.gradients, self, compute)
+        step = compute()
+        for variable, value in step.updates:
+            variable.assign(value)
+        self.optimizer.apply_gradients(zip(step.gradients, self.trainable_variables, strict=True))
+        replicas, rows, _ = _count(step.y_pred, sample_weight)
+        for name, metric in self.terms.items():
+            metric.update_state(step.terms[name] * replicas, sample_weight=rows / replicas)
+        self.mean_loss.update_state(step.loss * replicas, sample_weight=rows / replicas)
+        return self.compute_metrics(inputs, y, step.y_pred, sample_weight)
+
+    def _step(self, x, extras, y, sample_weight, values=None):
+        """Returns the `Step` of a batch, with `values` in place of the trainable variables, which stay as they are."""
+        variables = self.trainable_variables
+        scope = (
+            contextlib.nullcontext() if values is None else keras.StatelessScope(zip(variables, values, strict=True))
+        )
+        with tf.GradientTape() as tape:
+            tape.watch(values or [])
+            with scope:
+                loss, y_pred, terms = self._pass(x, extras, y, sample_weight)
+            scaled = self.optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, variables if values is None else values)
+        updates = [] if values is None else _updates(scope, self.non_trainable_variables)
+        return Step(loss, y_pred, terms, gradients, updates)
+
+    def _pass(self, x, extras, y, sample_weight):
+        """Returns loss, outputs and the terms by objective; losses are this replica's part of a sum over replicas."""
+        with contextlib.ExitStack() as stack:
+            for objective in self.objectives:
+                x = stack.enter_context(objective.forward(self, x, y))
+            y_pred = self(x, training=True)
+            loss, terms = self.compute_loss(x, y, y_pred, sample_weight, training=True), {}
+            for objective, change in zip(self.objectives, self._changes(y, y_pred), strict=True):
+                term = objective(self, x, y, y_pred, extras.get(objective.name))
+                shares = [_share(value, y_pred, sample_weight) for value in (change, term) if value is not None]
+                terms[objective.name] = sum(shares)
+        return sum(terms.values(), loss), y_pred, terms
+
+    def row_losses(self, y, y_pred):
+        """Returns the loss of each row, `(rows,)`, with what the objectives change in it."""
+        losses = keras.losses.get(self.loss).call
+        for objective in self.objectives:
+            losses = functools.partial(objective.loss, losses)
+        return losses(y, y_pred)
+
+    def mixed(self, function):
+        """Returns `function` of targets and outputs by row so that mixed rows are scored by the targets of both."""
+        for objective in self.objectives:
+            if objective.mixes:
+                function = functools.partial(objective.loss, function)
+        return function
+
+    def step_seed(self, salt):
+        """Returns a seed for `tf.random.stateless_…`: a function of the model's seed, of the step, and of a str."""
+        context = tf.distribute.get_replica_context()
+        replica = context.replica_id_in_sync_group if context else 0
+        number = tf.constant((zlib.crc32(salt.encode()) + self.seed) % 2**31, "int32")
+        return tf.stack([number + replica, tf.cast(self.optimizer.iterations, "int32")])
+
+    def _changes(self, y, y_pred):
+        """Returns for each objective by how much it changes the loss of each row, or None."""
+        found, losses = [], keras.losses.get(self.loss).call
+        for objective in self.objectives:
+            outer = functools.partial(objective.loss, losses)
+            found.append(outer(y, y_pred) - losses(y, y_pred) if objective.changes_loss() else None)
+            losses = outer
+        return found
+
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Returns the mean loss over the rows of weight above 0 of the whole batch, on however many replicas.
+        """Returns the task's mean loss over the rows of weight above 0 of the whole batch, on however many replicas.
 
         Keras takes the mean of each replica's mean, which weighs rows wrongly when a last, incomplete batch
         leaves the replicas unequal shares (with one row left, its gradient is halved). `batching` fills such a batch
@@ -57,11 +172,8 @@ class FineTunedModel(keras.Model):
         replicas, rows, share = _count(y_pred, sample_weight)
         weight = None if sample_weight is None else share * tf.cast(sample_weight, "float32")
         loss = super().compute_loss(x, y, y_pred, weight, training)
-        for objective in self.objectives if training else ():
-            term = objective(self, x, y, y_pred)
-            self.terms[objective.name].update_state(term)
-            loss += term / replicas
-        self.mean_loss.update_state(loss * replicas, sample_weight=rows / replicas)
+        if not training:
+            self.mean_loss.update_state(loss * replicas, sample_weight=rows / replicas)
         return loss
 
     def evaluate(self, *args, **kwargs):
@@ -94,6 +206,25 @@ def features(backbone):
     if "pooled_output" in outputs:
         found["pooled"] = outputs["pooled_output"]
     return found
+
+
+def _parted(x):
+    """Returns a batch's inputs for the model, and what objectives get beside them."""
+    return (x["inputs"], x[EXTRAS]) if isinstance(x, dict) and EXTRAS in x else (x, {})
+
+
+def _updates(scope, variables):
+    """Returns what a pass within a `keras.StatelessScope` would have assigned: statistics and seeds."""
+    found = [(variable, scope.get_current_value(variable)) for variable in variables]
+    return [(variable, value) for variable, value in found if value is not None]
+
+
+def _share(term, y_pred, sample_weight):
+    """Returns this replica's part of a term: of the mean of `(rows,)` over all replicas' rows, or of a scalar."""
+    replicas, rows, _ = _count(y_pred, sample_weight)
+    if not len(term.shape):
+        return term / replicas
+    return tf.reduce_sum(term if sample_weight is None else term * tf.cast(sample_weight, term.dtype)) / rows
 
 
 def _count(y_pred, sample_weight):

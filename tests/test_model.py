@@ -1,3 +1,5 @@
+import contextlib
+
 import keras
 import keras_hub
 import numpy as np
@@ -106,21 +108,138 @@ def test_the_loss_of_an_epoch_is_the_mean_over_real_rows(make_tiny):
     np.testing.assert_allclose(model.fit(rows, epochs=2, verbose=0).history["loss"], [expected] * 2, rtol=1e-5)
 
 
-def test_an_objective_is_a_term_of_the_training_loss_only(tiny_bert):
-    class Two(Objective):
-        name = "two"
+def still(backbone, *objectives):
+    """Returns a model without dropout, compiled for plain gradient descent of rate 1."""
+    model = FineTunedModel(backbone, ClassificationHead(2, ("tokens", "mask"), dropout=0.0), objectives)
+    model.compile(keras.optimizers.SGD(1.0), LOSS, run_eagerly=True)
+    return model
 
-        def __call__(self, model, x, y, y_pred):
-            assert set(x) == {"token_ids", "segment_ids", "padding_mask"}
-            return 2.0 * keras.ops.mean(keras.ops.ones_like(y_pred))
 
-    model = FineTunedModel(tiny_bert.backbone, ClassificationHead(2, ("tokens", "mask"), dropout=0.0), [Two()])
-    logits = model(inputs())
-    model.compile(loss=LOSS)
-    plain = float(LOSS(TARGETS, logits))
-    assert float(model.compute_loss(inputs(), TARGETS, logits, training=False)) == pytest.approx(plain)
-    assert float(model.compute_loss(inputs(), TARGETS, logits, training=True)) == pytest.approx(plain + 2)
-    assert float(model.terms["two"].result()) == 2.0
+def descended(model, x=None):
+    """Returns the logs of one step and by how much it moved the weights that learn, the gradient."""
+    before = [weight.numpy().copy() for weight in model.trainable_weights]
+    logs = model.train_on_batch(x or inputs(), TARGETS, return_dict=True)
+    logs = {name: float(value) for name, value in logs.items()}
+    return logs, [b - w.numpy() for b, w in zip(before, model.trainable_weights, strict=True)]
+
+
+class Two(Objective):
+    """A term of 2, as a scalar or for each row."""
+
+    name = "two"
+
+    def __init__(self, by_row=False):
+        self.by_row = by_row
+
+    def __call__(self, model, x, y, y_pred, extra=None):
+        assert set(x) == {"token_ids", "segment_ids", "padding_mask"}
+        return 2.0 * keras.ops.ones_like(y_pred[:, 0]) if self.by_row else tf.constant(2.0)
+
+
+@pytest.mark.parametrize("by_row", [True, False])
+def test_an_objective_is_a_term_of_the_training_loss_only(make_tiny, by_row):
+    model = still(make_tiny("bert", dropout=0.0).backbone, Two(by_row))
+    plain = float(LOSS(TARGETS, model(inputs())))
+    assert model.evaluate(inputs(), TARGETS, verbose=0, return_dict=True) == {"loss": pytest.approx(plain)}
+    rows = tf.data.Dataset.from_tensors((inputs(), TARGETS, np.ones(5, "float32")))
+    for data in ((inputs(), TARGETS), (rows,)):
+        model.optimizer.learning_rate = 0.0
+        assert model.fit(*data, verbose=0, batch_size=5).history == {"loss": [pytest.approx(plain + 2)], "two": [2.0]}
+
+
+def test_changes_of_the_loss_wrap_each_other(make_tiny):
+    class Squared(Objective):
+        name = "squared"
+
+        def loss(self, inner, y, y_pred):
+            return inner(y, y_pred) ** 2
+
+    class Doubled(Objective):
+        name = "doubled"
+
+        def loss(self, inner, y, y_pred):
+            return 2 * inner(y, y_pred)
+
+    model = still(make_tiny("bert", dropout=0.0).backbone, Doubled(), Squared())
+    rows = keras.losses.sparse_categorical_crossentropy(TARGETS, model(inputs()), from_logits=True).numpy()
+    np.testing.assert_allclose(model.row_losses(TARGETS, model(inputs())), (2 * rows) ** 2, rtol=1e-5)
+    logs, _ = descended(model)
+    np.testing.assert_allclose(logs["doubled"], rows.mean(), rtol=1e-5)
+    np.testing.assert_allclose(logs["squared"], ((2 * rows) ** 2 - 2 * rows).mean(), rtol=1e-5)
+    np.testing.assert_allclose(logs["loss"], ((2 * rows) ** 2).mean(), rtol=1e-5)
+
+
+def test_forward_gives_the_model_and_the_terms_other_inputs(make_tiny):
+    class Swapped(Objective):
+        name = "swapped"
+        has_term = False
+
+        @contextlib.contextmanager
+        def forward(self, model, x, y):
+            yield {key: values[::-1] for key, values in x.items()}
+
+    class Seen(Objective):
+        name = "seen"
+
+        def __call__(self, model, x, y, y_pred, extra=None):
+            return tf.reduce_sum(tf.abs(model(x, training=True) - y_pred))
+
+    model = still(make_tiny("bert", dropout=0.0).backbone, Swapped(), Seen())
+    expected = float(LOSS(TARGETS[::-1], model(inputs())))
+    logs, _ = descended(model)
+    assert logs == {"loss": pytest.approx(expected, rel=1e-5), "seen": pytest.approx(0.0, abs=1e-5)}
+
+
+class Moved(Objective):
+    """Takes the gradient where all weights are larger by `by`."""
+
+    name = "moved"
+    has_term = False
+
+    def __init__(self, by):
+        self.by = by
+
+    def gradients(self, model, compute, values=None):
+        values = values or [variable.value for variable in model.trainable_variables]
+        return compute([value + self.by for value in values])
+
+
+def test_gradients_may_be_taken_elsewhere(make_tiny):
+    backbone = make_tiny("bert", dropout=0.0).backbone
+    plain = still(backbone)
+    start = plain.get_weights()
+    moved = still(backbone, Moved(0.1), Moved(0.2))
+    moved.set_weights(start)
+    _, found = descended(moved)
+    learned = {id(weight) for weight in plain.trainable_weights}
+    plain.set_weights([w + 0.3 * (id(v) in learned) for w, v in zip(start, plain.weights, strict=True)])
+    _, expected = descended(plain)
+    for one, two in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, two, atol=2e-5)
+
+
+@pytest.mark.parametrize("objectives", [[], [Moved(0.0)]])
+def test_a_pass_leaves_statistics_and_seeds_behind_wherever_it_is_made(make_tiny, objectives):
+    model = FineTunedModel(make_tiny("efficientnet").backbone, ClassificationHead(2, ("image",)), objectives)
+    model.compile(keras.optimizers.SGD(0.0), LOSS)
+    before = {variable.path: variable.numpy().copy() for variable in model.non_trainable_variables}
+    model.fit(np.random.default_rng(0).random((4, 32, 32, 3)), np.array([0, 1, 0, 1]), verbose=0)
+    after = {variable.path: variable.numpy() for variable in model.non_trainable_variables}
+    moved = {path.split("/")[-1] for path in before if not np.array_equal(before[path], after[path])}
+    assert moved == {"moving_mean", "moving_variance", "seed_generator_state"}
+
+
+def test_what_a_batch_has_beside_it_goes_to_its_objective(make_tiny):
+    class Beside(Objective):
+        name = "beside"
+
+        def __call__(self, model, x, y, y_pred, extra=None):
+            return extra["number"]
+
+    model = still(make_tiny("bert", dropout=0.0).backbone, Two(), Beside())
+    batch = {"inputs": inputs(), "extras": {"beside": {"number": np.arange(5.0, dtype="float32")}}}
+    rows = tf.data.Dataset.from_tensors((batch, TARGETS))
+    assert model.fit(rows, verbose=0).history["beside"] == [2.0]
 
 
 def test_dropout_is_a_function_of_the_seed_alone(make_tiny):

@@ -12,9 +12,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from kerasft import __version__
+from kerasft import __version__, cache
 from kerasft.cli.quiet import load_tensorflow
-from kerasft.presets._wheels import home
 
 FINE, NOTE, BAD = "✓", "!", "✗"
 NEEDED = ("tensorflow", "tensorflow-text", "keras", "keras-hub")
@@ -129,7 +128,7 @@ def memory():
 def folders():
     """Yields where files go, whether they may, and how much room there is."""
     for what, folder, mend in (
-        ("cache", home(), "export KERASFT_HOME=<a folder of yours>"),
+        ("cache", cache.folder(), "export KERASFT_HOME=<a folder of yours>"),
         ("runs", Path("saved_models").absolute(), "work in a folder of yours, or name one: directory=<folder>"),
     ):
         there = next(path for path in (folder, *folder.parents) if path.exists())

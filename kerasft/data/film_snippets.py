@@ -10,6 +10,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+from kerasft import cache
 from kerasft.data import csv
 from kerasft.data.base import as_examples
 from kerasft.errors import UserError, nearest
@@ -46,8 +47,7 @@ def read(split="train"):
     """
     if split not in SPLITS:
         raise UserError(f"film_snippets has the splits train and test.{nearest(split, SPLITS)} Received: {split=}")
-    home = Path(os.environ.get("KERASFT_HOME") or Path.home() / ".cache" / "kerasft").expanduser()
-    folder = home / "data" / "film_snippets"
+    folder = cache.folder() / "data" / "film_snippets"
     if not folder.is_dir():
         _make(folder)
     return as_examples(csv.read(folder / f"{split}.csv"), f"film_snippets {split}")

@@ -1,31 +1,94 @@
-"""What an objective is: a term that is added to the task's loss while training."""
+"""What an objective is: what is minimised beyond the task's loss, and how."""
 
-from typing import ClassVar
+import contextlib
+from typing import Any, ClassVar
 
 
 class Objective:
-    """One loss term beyond the task's. A subclass is one file and overrides `__call__`, and `attach` if it needs to.
+    """A change of what a training step minimises. A subclass is one file and overrides one or two of the hooks below.
 
-    The term is added to the loss while training, never while validating, and shown under its name. Weigh it inside.
+    A step, with everything in it left to Keras that is not named here, is
+
+        with forward(model, x, y) as x:                     # neftune, mixup
+            outputs = model(x, training=True)
+            rows = loss(task_loss, y, outputs)              # label_smoothing, focal, mixup
+            total = mean(rows) + mean(objective(model, x, y, outputs))  # l2_sp, r_drop, adversarial, distillation
+        gradients(…)                                        # sam, mixout
+
+    Objectives of a model wrap each other in the order given. None of them takes part in validation. What `loss` changes
+    and what a call returns make the term that is shown under the objective's name: the loss shown is the task's and all
+    terms.
+
+    A step is traced once, on several replicas in a thread each: what one hook leaves for another must be kept in a
+    `threading.local`.
 
     Attributes:
-        name: str. Of the term in `History` and TensorBoard; two objectives of a model differ in it.
+        name: str. In `History` and TensorBoard; two objectives of a model differ in it.
+        mixes: bool. True if `forward` makes rows out of several and `loss` scores them by the targets of each.
+        has_term: bool. False for an objective that overrides neither `loss` nor the call, and has nothing to show.
+        extra: None, or what a step needs beside its batch: an object with `signature` (`tf.TensorSpec`s),
+            `gather(rows)` (arrays for these row numbers of the training data) and `finish(tensors)`, in the graph.
     """
 
     name: ClassVar[str]
+    mixes: ClassVar[bool] = False
+    has_term: ClassVar[bool] = True
+    extra: Any = None
+
+    def prepare(self, tuner, frame):
+        """Reads what the objective needs, before the model is compiled; called once in each `fit`.
+
+        Args:
+            tuner: the FineTuner, with `task`, `preprocessor` and `load(directory)`.
+            frame: the training examples, as the task has prepared them.
+
+        Raises: UserError if it cannot be had, or does not go with the task.
+        """
 
     def attach(self, model):
         """Looks at the `FineTunedModel` before each stage, when what learns is chosen and nothing has moved yet.
 
-        Called within the scope of the strategy, outside of any graph: the place to create variables.
+        Called within the scope of the strategy, outside of any graph: the place to create variables and taps.
         """
 
-    def __call__(self, model, x, y, y_pred):
-        """Returns the term, a scalar float32 tensor: on several replicas, the mean over this replica's rows.
+    @contextlib.contextmanager
+    def forward(self, model, x, y):
+        """Surrounds the pass whose outputs are scored by the task's loss, and gives the inputs that it gets."""
+        yield x
+
+    def loss(self, inner, y, y_pred):
+        """Returns the loss of each row, `(rows,)`.
 
         Args:
-            model: FineTunedModel.
-            x: the model's inputs of this batch, with their usual structure. y: its targets.
-            y_pred: the model's outputs for `x`, computed with `training=True`.
+            inner: function of `y` and `y_pred` that returns the losses without this change.
         """
-        raise NotImplementedError
+        return inner(y, y_pred)
+
+    @classmethod
+    def changes_loss(cls):
+        """True if `loss` is overridden."""
+        return cls.loss is not Objective.loss
+
+    def __call__(self, model, x, y, y_pred, extra=None):
+        """Returns a term to add to the loss, or None for none.
+
+        The term is `(rows,)` float32, of which the mean over the batch's rows is taken on however many replicas, or a
+        scalar, of which the mean over replicas is taken. Weigh it inside.
+
+        Args:
+            model: FineTunedModel. Another pass through it is one `forward` surrounds too, with `model.row_losses(y, …)`
+                for its losses and `model.mixed(function)` for what is compared by row with targets of other kinds.
+            x: the model's inputs of this batch, with their usual structure, as `forward` gave them. y: its targets.
+            y_pred: the model's outputs for them, computed with `training=True`.
+            extra: what `self.extra` gathered and finished for this batch.
+        """
+        return None
+
+    def gradients(self, model, compute, values=None):
+        """Returns the `kerasft.model.Step` whose gradients the optimizer gets.
+
+        Args:
+            compute: function of `values` that returns the step of this batch.
+            values: None, or list of tensors: what the model shall have in place of its `trainable_variables`.
+        """
+        return compute(values)

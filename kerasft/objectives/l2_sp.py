@@ -4,7 +4,8 @@ from typing import ClassVar
 
 import keras
 
-from kerasft.errors import UserError
+from kerasft.objectives._checks import check
+from kerasft.objectives._starts import Starts, backbone_weights
 from kerasft.objectives.base import Objective
 
 
@@ -27,30 +28,19 @@ class L2SP(Objective):
     name: ClassVar[str] = "l2_sp"
 
     def __init__(self, alpha=0.1, beta=0.01):
-        for name, value in (("alpha", alpha), ("beta", beta)):
-            if not value >= 0:
-                raise UserError(f"l2_sp: {name} must be 0 or more. Received: {name}={value!r}")
+        check("l2_sp", "alpha", alpha, 0)
+        check("l2_sp", "beta", beta, 0)
         self.alpha = alpha
         self.beta = beta
-        self.starts = {}
+        self.starts = Starts()
 
     def attach(self, model):
-        """Keeps the values of the backbone weights that learn from this stage on: until now they were frozen."""
-        for weight in backbone_weights(model):
-            if weight.path not in self.starts:
-                # A variable, as a constant would be part of each traced graph; of an array, as Keras shares tensors.
-                self.starts[weight.path] = keras.Variable(weight.numpy(), trainable=False, dtype=weight.dtype)
+        self.starts.keep(model)
 
-    def __call__(self, model, x, y, y_pred):
-        moved = [weight.value - self.starts[weight.path].value for weight in backbone_weights(model)]
+    def __call__(self, model, x, y, y_pred, extra=None):
+        moved = [weight.value - self.starts.of(weight) for weight in backbone_weights(model)]
         head = [weight.value for weight in model.head.trainable_weights]
         return self.alpha / 2 * _squared_norm(moved) + self.beta / 2 * _squared_norm(head)
-
-
-def backbone_weights(model):
-    """Returns the weights below the head that learn."""
-    head = {id(weight) for weight in model.head.weights}
-    return [weight for weight in model.trainable_weights if id(weight) not in head]
 
 
 def _squared_norm(tensors):

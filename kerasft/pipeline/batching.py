@@ -63,7 +63,7 @@ def choose_widths(examples, count=WIDTHS):
 def padding_share(examples, batches):
     """Returns the share of the positions of these batches that hold padding, 0 to 1."""
     lengths, widths = examples.lengths, choose_widths(examples)
-    padded = sum(len(batch) * _width(lengths[batch], widths) for batch in batches)
+    padded = sum(len(batch) * width(lengths[batch], widths) for batch in batches)
     return 1 - float(lengths.sum()) / padded
 
 
@@ -72,7 +72,7 @@ def steps_per_epoch(rows, batch_size):
     return math.ceil(rows / batch_size)
 
 
-def dataset(examples, batches, replicas=1, batch_size=None, count=None):
+def dataset(examples, batches, replicas=1, batch_size=None, count=None, extras=None):  # noqa: PLR0913
     """Returns a `tf.data.Dataset` of `(inputs, targets)` batches, or `inputs` where there are no targets.
 
     Args:
@@ -82,9 +82,12 @@ def dataset(examples, batches, replicas=1, batch_size=None, count=None):
             and batches are `(inputs, targets, weights)`, so that all replicas get the same number of rows.
         batch_size: int. Rows of a full batch; needed with more than one replica.
         count: int or None. Number of batches, where it is known.
+        extras: dict or None. What objectives need beside a batch, `Objective.extra` by name; inputs are then
+            `{"inputs": …, "extras": {name: …}}`.
     """
+    extras = extras or {}
     widths = None if examples.lengths is None else choose_widths(examples)
-    signature = _signature(examples, replicas)
+    signature = (*_signature(examples, replicas), {name: extra.signature for name, extra in extras.items()})
     specs = tf.nest.flatten(signature)
 
     def plan():
@@ -92,21 +95,28 @@ def dataset(examples, batches, replicas=1, batch_size=None, count=None):
 
     def make(rows):
         rows, weights = _filled(rows[rows >= 0], batch_size if replicas > 1 else 0)
-        inputs = examples.gather(rows, _width(examples.lengths[rows], widths) if widths is not None else None)
+        inputs = examples.gather(rows, width(examples.lengths[rows], widths) if widths is not None else None)
         targets = () if examples.targets is None else (examples.targets[rows],)
-        return tf.nest.flatten((inputs, *targets, weights) if replicas > 1 else (inputs, *targets))
+        beside = {name: extra.gather(rows) for name, extra in extras.items()}
+        return tf.nest.flatten((inputs, *targets, *((weights,) if replicas > 1 else ()), beside))
 
     def gather(rows):
         made = tf.numpy_function(make, [rows], [spec.dtype for spec in specs])
         made = [tf.ensure_shape(tensor, spec.shape) for tensor, spec in zip(made, specs, strict=True)]
         return tf.nest.pack_sequence_as(signature, made)
 
+    def finish(inputs, *rest):
+        *rest, beside = rest
+        inputs = examples.finish(inputs)
+        finished = {name: extra.finish(beside[name]) for name, extra in extras.items()}
+        return ({"inputs": inputs, "extras": finished} if extras else inputs, *rest)
+
     # Not `from_generator`: when it ends, TensorFlow makes the C library give back memory at once, and each step slower.
     table = tf.data.Dataset.range(1).map(lambda _: tf.numpy_function(plan, [], tf.int32, stateful=True))
     rows = table.flat_map(lambda rows: tf.data.Dataset.from_tensor_slices(tf.ensure_shape(rows, (None, None))))
     if count is not None:
         rows = rows.apply(tf.data.experimental.assert_cardinality(count))
-    made = rows.map(gather).map(lambda inputs, *rest: (examples.finish(inputs), *rest), num_parallel_calls=2)
+    made = rows.map(gather).map(finish, num_parallel_calls=2)
     return made.prefetch(2).with_options(quiet_options())
 
 
@@ -141,5 +151,6 @@ def _lengths(examples):
     return np.zeros(len(examples), int) if examples.lengths is None else examples.lengths
 
 
-def _width(lengths, widths):
+def width(lengths, widths):
+    """Returns the width of a batch of rows of these lengths: the least of `widths` that holds them all."""
     return int(widths[np.searchsorted(widths, lengths.max())])

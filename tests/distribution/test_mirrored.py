@@ -5,12 +5,13 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 PROGRAM = """
 import json, sys, tempfile
 import keras, numpy as np, tensorflow as tf
-mode, rows = sys.argv[1], int(sys.argv[2])
+mode, rows, objectives = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
 import keras_hub
@@ -34,7 +35,7 @@ random = np.random.default_rng(0)
 data = [{"text": " ".join(random.choice(words, random.integers(1, 12))) + f" {i}", "label": "ab"[i % 2]}
         for i in range(rows)]
 tuner = FineTuner("text_classification", pretrained, learning_rate=0.05, precision="float32", dropout=0.0,
-                  distribution=strategy)
+                  distribution=strategy, objectives=objectives)
 history = tuner.fit(data, validation_data=data[:5], epochs=2, batch_size=8, directory=tempfile.mkdtemp() + "/run")
 logs = {k: v for k, v in history.history.items() if k != "examples_per_second"}
 weights = [float(np.abs(v.numpy()).sum()) for v in tuner.model.trainable_weights]
@@ -44,9 +45,9 @@ print("RESULT" + json.dumps({"logs": logs, "weights": weights, "scores": scores,
 """
 
 
-def run(mode, rows):
+def run(mode, rows, objectives=()):
     process = subprocess.run(
-        [sys.executable, "-c", PROGRAM, mode, str(rows)],
+        [sys.executable, "-c", PROGRAM, mode, str(rows), json.dumps(objectives)],
         capture_output=True,
         text=True,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
@@ -70,3 +71,23 @@ def test_equals_one_device(rows):
     assert two["accuracy"] == one["accuracy"]
     for ours, theirs in zip(one["scores"], two["scores"], strict=True):
         assert theirs == pytest.approx(ours, abs=1e-5)
+
+
+def test_objectives_equal_those_of_one_device(tmp_path):
+    """Without dropout these are no matter of chance; a teacher's logits come beside each row."""
+    np.save(tmp_path / "logits.npy", np.random.default_rng(0).normal(size=(17, 2)))
+    teacher = {"name": "distillation", "teacher": str(tmp_path / "logits.npy")}
+    objectives = ["l2_sp", "focal", "class_balanced", "r_drop", "adversarial", teacher]
+    one, two = run("one", 17, objectives), run("two", 17, objectives)
+    for name, values in one["logs"].items():
+        assert two["logs"][name] == pytest.approx(values, abs=1e-4), name
+    assert two["weights"] == pytest.approx(one["weights"], rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_objectives_of_chance_train_on_two_devices():
+    """Each device draws for itself, so that only what it comes to can be looked at."""
+    unlabelled = {"name": "pseudo_labels", "data": [{"text": "good film"}, {"text": "bad"}], "threshold": 0.1}
+    made = run("two", 32, ["sam", "mixout", "neftune", "mixup", "manifold_mixup", unlabelled])
+    assert np.isfinite(made["weights"]).all() and made["logs"]["sam"][0] > 0
+    assert made["logs"]["loss"][-1] < made["logs"]["loss"][0]

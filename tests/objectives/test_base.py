@@ -23,7 +23,7 @@ class Steps(Objective):
     def attach(self, model):
         self.attached.append(len(model.trainable_weights))
 
-    def __call__(self, model, x, y, y_pred):
+    def __call__(self, model, x, y, y_pred, extra=None):
         return self.factor * keras.ops.cast(model.optimizer.iterations, "float32")
 
 
