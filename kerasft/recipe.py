@@ -19,6 +19,7 @@ PLUGINS = {
     "optimizer": ("optimizers", None),
     "schedule": ("schedules", None),
     "distribution": ("distribution", "strategy"),
+    "callbacks": ("callbacks", None),
     "data": ("data", "read"),
     "validation_data": ("data", "read"),
 }

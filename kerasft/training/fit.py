@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from kerasft.callbacks.base import WeightAverage
 from kerasft.errors import UserError
 from kerasft.pipeline import batching
 from kerasft.training import checkpoint, optimizer
@@ -20,7 +21,8 @@ class Settings:
         directory: str. Run folder; the state after each epoch lies in its `checkpoint/`.
         replicas: int. Devices that share a batch.
         precision: str. The dtype policy that the model has.
-        rates: function of the model that returns `{path: factor}` of the weights whose learning rate is another.
+        factors: dict. `{path: factor}` of the weights whose learning rate is the stage's times a factor.
+        rates: dict. `{path: rate}` of the weights that have a peak of their own, the same in each stage.
     """
 
     optimizer: Any
@@ -32,7 +34,8 @@ class Settings:
     directory: str
     replicas: int = 1
     precision: str = "float32"
-    rates: Any = lambda model: {}
+    factors: dict = dataclasses.field(default_factory=dict)
+    rates: dict = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +45,8 @@ class Span:
     Attributes:
         stage: kerasft.methods.base.Stage.
         first: int. begin: int, where it goes on after an interruption. last: int, not included.
-        schedule_begun: int. schedule_epochs: int. Epochs of the learning rate's schedule before the stage, and in all.
+        epochs: int. Of the run.
+        schedule_epochs: int. Of the learning rate's schedule, which may have begun in a stage before.
         logs: dict. Of the epochs before.
     """
 
@@ -50,7 +54,7 @@ class Span:
     first: int
     begin: int
     last: int
-    schedule_begun: int
+    epochs: int
     schedule_epochs: int
     logs: dict
 
@@ -72,10 +76,12 @@ def fit(model, task, stages, data, settings, callbacks):
     for number, stage in enumerate(stages):
         last = first + stage.epochs
         if last > done:
-            begun, length = _schedule(stages, number)
-            span = Span(stage, first, max(first, done), last, begun, length, history.history)
+            epochs = sum(stage.epochs for stage in stages), _schedule_epochs(stages, number)
+            span = Span(stage, first, max(first, done), last, *epochs, history.history)
             for name, values in _fit_stage(model, task, span, data, settings, callbacks()).items():
                 history.history.setdefault(name, []).extend(values)
+        else:
+            stage.apply(model)  # Done before; the next one may build on it, as where it turned off dropout.
         first = last
         if model.stop_training:
             break
@@ -90,19 +96,18 @@ def _fit_stage(model, task, span, data, settings, callbacks):
     span.stage.apply(model)
     for objective in model.objectives:
         objective.attach(model)
-    before = getattr(model, "optimizer", None) if span.stage.continues else None
-    settings = dataclasses.replace(settings, learning_rate=span.stage.learning_rate or settings.learning_rate)
+    peak = span.stage.learning_rate or settings.learning_rate
+    factors = settings.factors if span.stage.factors is None else span.stage.factors
+    settings = dataclasses.replace(settings, learning_rate=peak, factors=factors)
     compile_model(model, task, settings, steps * span.schedule_epochs)
-    if span.stage.continues:
-        _carry_over(before, model.optimizer, steps * span.schedule_begun)
     state = os.path.join(settings.directory, "checkpoint")
-    is_continued = span.begin > span.first
     stopping = [callback for callback in callbacks if isinstance(callback, keras.callbacks.EarlyStopping)]
-    saver = checkpoint.Checkpoint(state, span.logs, stopping, is_continued)
-    if is_continued:
-        checkpoint.restore(state, model)
+    averages = [callback for callback in callbacks if isinstance(callback, WeightAverage)]
+    saver = checkpoint.Checkpoint(state, span.epochs, span.logs, stopping, averages)
+    if span.begin:
+        _go_on(model, span, state)
     made = model.fit(
-        training_dataset(training, settings, range(span.begin, span.last)),
+        training_dataset(training, settings, range(span.begin, span.last), model.objectives),
         epochs=span.last,
         initial_epoch=span.begin,
         steps_per_epoch=steps,
@@ -114,35 +119,28 @@ def _fit_stage(model, task, span, data, settings, callbacks):
     return made.history
 
 
-def _schedule(stages, number):
-    """Returns for a stage how many epochs of its schedule are before it, and how many there are in all."""
+def _go_on(model, span, state):
+    """Puts a compiled model where the epoch before left it, be it in this process or in one that was interrupted."""
+    checkpoint.restore(state, model)
+    is_within = span.begin > span.first
+    if is_within or span.stage.continues:
+        checkpoint.restore_optimizer(state, model.optimizer, is_same=is_within)
+
+
+def _schedule_epochs(stages, number):
+    """Returns the length of a stage's schedule: that of all stages that go on with it."""
     begin = max(i for i in range(number + 1) if i == 0 or not stages[i].continues)
     end = next((i for i in range(number + 1, len(stages)) if not stages[i].continues), len(stages))
-    return tuple(sum(stage.epochs for stage in stages[begin:stop]) for stop in (number, end))
-
-
-def _carry_over(before, after, steps):
-    """Gives an optimizer the state that another has of the same weights, and the number of steps done."""
-    known = {} if before is None else {_slot_name(variable): variable for variable in before.variables}
-    for variable in after.variables:
-        same = known.get(_slot_name(variable))
-        if same is not None and same.shape == variable.shape:
-            variable.assign(same)
-    after.iterations.assign(steps)
-
-
-def _slot_name(variable):
-    """Returns the path of an optimizer's variable without the optimizer's own name, which has a running number."""
-    return variable.path.split("/", 1)[-1]
+    return sum(stage.epochs for stage in stages[begin:end])
 
 
 def compile_model(model, task, settings, total_steps):
     """Compiles for a stage of `total_steps` updates; what learns must be chosen before."""
     if not model.trainable_variables:
         raise UserError("The method leaves nothing to learn: all layers are frozen. Received: 0 trainable weights")
-    made = optimizer.make(
-        settings.optimizer, settings.schedule, settings.learning_rate, total_steps, settings.rates(model)
-    )
+    peak = settings.learning_rate
+    factors = {**settings.factors, **{path: rate / peak for path, rate in settings.rates.items()}}
+    made = optimizer.make(settings.optimizer, settings.schedule, peak, total_steps, factors)
     optimizer.spare_from_decay(made, model.trainable_variables)
     if settings.precision == "mixed_float16":
         made = keras.optimizers.LossScaleOptimizer(made)  # Small gradients would be 0 in float16.
@@ -152,14 +150,15 @@ def compile_model(model, task, settings, total_steps):
     model.compile(optimizer=made, loss=task.loss(), **{name: task.metrics()}, jit_compile="auto")
 
 
-def training_dataset(examples, settings, epochs):
+def training_dataset(examples, settings, epochs, objectives=()):
     """Returns the batches of these epochs one after the other, each epoch in its own order."""
+    extras = {objective.name: objective.extra for objective in objectives if objective.extra is not None}
 
     def batches():
         for epoch in epochs:
             yield from batching.training_batches(examples, settings.batch_size, settings.seed, epoch)
 
-    return batching.dataset(examples, batches, settings.replicas, settings.batch_size)
+    return batching.dataset(examples, batches, settings.replicas, settings.batch_size, extras=extras)
 
 
 def evaluation_dataset(examples, settings):

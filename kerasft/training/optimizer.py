@@ -41,50 +41,76 @@ def _make(optimizer, schedule, learning_rate, total_steps):
 
 def check(optimizer, schedule, learning_rate):
     """Raises UserError for what `make` cannot use, or would use otherwise than it looks."""
-    has_own = isinstance(learning_rate, dict)
-    given = learning_rate.values() if has_own else [learning_rate]
-    for rate in given if learning_rate is not None else ():
-        if not (isinstance(rate, numbers.Real) and 0 <= rate < math.inf and (rate or has_own)):
-            allowed = "a number above 0, or a dict of regular expression on the path: number, 0 or more"
-            raise UserError(f"learning_rate must be {allowed}. Received: learning_rate={learning_rate!r}")
+    _check_rate(learning_rate)
     _check_one_rate("optimizer", optimizer, {"schedule": schedule, "learning_rate": learning_rate})
     _check_one_rate("schedule", schedule, {"learning_rate": learning_rate})
     make(optimizer, schedule, 1.0, total_steps=1)
 
 
-def rates(learning_rate, defaults, modality):
-    """Returns the peak of all weights that have no rate of their own, and `{pattern: rate}` of those that have."""
-    if isinstance(learning_rate, dict):
-        return defaults[modality], learning_rate
-    return learning_rate or defaults[modality], {}
+def rates(learning_rate, method, model, modality):
+    """Returns a run's learning rates as the arguments of `Settings`: `learning_rate`, `factors` and `rates`.
+
+    Raises: UserError as `rates_by_path`.
+    """
+    default, is_by_path = method.learning_rate[modality], isinstance(learning_rate, dict)
+    return {
+        "learning_rate": default if is_by_path or learning_rate is None else learning_rate,
+        "factors": method.rates(model),
+        "rates": rates_by_path(model, learning_rate) if is_by_path else {},
+    }
 
 
-def factors(model, rates, peak):
-    """Returns `{path: factor}` for learning rates by path, relative to `peak`; where several match, the last counts.
+def rates_by_path(model, rates):
+    """Returns `{path: rate}` for learning rates by pattern; where several match, the last counts.
 
     Args:
+        model: FineTunedModel, as `Method.apply` leaves it: all is trainable that learns in one stage or another.
         rates: dict of regular expression searched in the path of a weight: float.
 
-    Raises: UserError if an expression finds no weight that learns; shows five paths.
+    Raises: UserError if an expression finds no weight, or has a rate for weights that never learn; shows five paths.
     """
-    found, paths = {}, [variable.path for variable in model.trainable_variables]
+    found, paths = {}, [variable.path for variable in model.weights]
+    trained = [variable.path for variable in model.trainable_variables]
     for pattern, rate in rates.items():
         expression = weights.compiled(pattern, "learning_rate")
         matches = [path for path in paths if expression.search(path)]
         if not matches:
-            raise UserError(
-                f"No weight that learns has a path that matches. Paths look like: {', '.join(paths[:5])}. "
-                f"Received: learning_rate={{{pattern!r}: {rate!r}}}"
-            )
-        found.update(dict.fromkeys(matches, rate / peak))
+            raise _no_effect("No weight has a path that matches", paths, {pattern: rate})
+        if rate and not set(matches) & set(trained):  # Rate 0 asks for what is so already.
+            raise _no_effect("The method trains none of the weights whose path matches", trained, {pattern: rate})
+        found.update(dict.fromkeys(matches, rate))
     return found
 
 
 def spare_from_decay(optimizer, variables):
-    """Excludes biases and the scales and shifts of normalisation from weight decay (Devlin et al. 2018)."""
+    """Excludes from weight decay what multiplies, which would end at zero, and what shifts (Devlin et al. 2018).
+
+    These are biases, scales and shifts of normalisation, and the weights that say so: `weight.decays = False`.
+    """
     if getattr(optimizer, "weight_decay", None):
-        spared = ("bias", "gamma", "beta", "scale")
-        optimizer.exclude_from_weight_decay(var_list=[v for v in variables if v.path.split("/")[-1] in spared])
+        names = ("bias", "gamma", "beta", "scale")
+        spared = [v for v in variables if v.path.split("/")[-1] in names or not getattr(v, "decays", True)]
+        optimizer.exclude_from_weight_decay(var_list=spared)
+
+
+def _check_rate(learning_rate):
+    if isinstance(learning_rate, dict):
+        is_right = all(isinstance(key, str) and _is_rate(rate) for key, rate in learning_rate.items())
+    else:
+        is_right = learning_rate is None or (_is_rate(learning_rate) and learning_rate > 0)
+    if not is_right:
+        allowed = "a number above 0, or a dict of regular expression on the path: number, 0 or more"
+        raise UserError(f"learning_rate must be {allowed}. Received: learning_rate={learning_rate!r}")
+    for pattern in learning_rate if isinstance(learning_rate, dict) else ():
+        weights.compiled(pattern, "learning_rate")
+
+
+def _is_rate(value):
+    return isinstance(value, numbers.Real) and 0 <= value < math.inf
+
+
+def _no_effect(problem, paths, received):
+    return UserError(f"{problem}. Paths look like: {', '.join(paths[:5])}. Received: learning_rate={received!r}")
 
 
 def _check_one_rate(name, value, others):

@@ -135,7 +135,7 @@ def test_a_stage_that_continues_keeps_moments_and_schedule(session):
 
 def test_schedules_of_stages():
     stages = [Stage("a", 1, None), Stage("b", 2, None, continues=True), Stage("c", 4, None)]
-    assert [training._schedule(stages, number) for number in range(3)] == [(0, 3), (1, 3), (0, 4)]
+    assert [training._schedule_epochs(stages, number) for number in range(3)] == [3, 3, 4]
 
 
 def test_a_stage_may_have_its_own_rate(session):
@@ -144,11 +144,25 @@ def test_a_stage_may_have_its_own_rate(session):
     assert float(made.model.optimizer.learning_rate) == pytest.approx(1e-4)
 
 
+def test_a_weight_keeps_its_own_rate_in_a_stage_with_another(session):
+    made, path, rates = session(), "head/logits/kernel", []
+
+    class Rates(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            optimizer = self.model.optimizer
+            rates.append((float(optimizer.learning_rate), float(optimizer.learning_rate) * optimizer.factors[path]))
+
+    everything = methods.Full().apply
+    stages = [Stage("slow", 1, everything, learning_rate=1e-4), Stage("fast", 1, everything)]
+    train(made, lambda: [Rates()], stages, rates={path: 0.1})
+    assert rates == [pytest.approx((1e-4, 0.1)), pytest.approx((1e-2, 0.1))]
+
+
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd", {"name": "adam", "weight_decay": 0.5}])
 def test_a_weight_of_rate_0_stays(session, optimizer):
     made = session()
     frozen = "token_embedding/embeddings"
     before = {weight.path: weight.numpy() for weight in made.model.weights}
-    train(made, optimizer=optimizer, rates=lambda model: {frozen: 0.0}, epochs=1)
+    train(made, optimizer=optimizer, rates={frozen: 0.0}, epochs=1)
     still = {weight.path for weight in made.model.trainable_weights if np.array_equal(weight, before[weight.path])}
     assert still == {frozen}

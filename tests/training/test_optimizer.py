@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from kerasft import deltas, methods
 from kerasft.errors import UserError
 from kerasft.model import FineTunedModel
 from kerasft.optimizers import AdamW
@@ -75,6 +76,14 @@ def test_an_object_is_copied_for_each_stage():
         ({"learning_rate": float("nan")}, "above 0"),
         ({"learning_rate": float("inf")}, "above 0"),
         ({"learning_rate": "1e-4"}, "must be a number"),
+        ({"learning_rate": {"head": -1e-3}}, "0 or more. Received: learning_rate={'head': -0.001}"),
+        ({"learning_rate": {"head": float("nan")}}, "Received: learning_rate={'head': nan}"),
+        ({"learning_rate": {"head": float("inf")}}, "Received: learning_rate={'head': inf}"),
+        ({"learning_rate": {"head": "1e-3"}}, "Received: learning_rate={'head': '1e-3'}"),
+        ({"learning_rate": {"head": None}}, "Received: learning_rate={'head': None}"),
+        ({"learning_rate": {1: 1e-3}}, "dict of regular expression on the path: number"),
+        ({"learning_rate": {"head": 1e-3, "(": 0}}, "learning_rate is not a regular expression"),
+        ({"optimizer": keras.optimizers.SGD(), "learning_rate": {"head": 0.1}}, "learning rate of its own"),
         ({"optimizer": keras.optimizers.SGD(), "learning_rate": 0.1}, "learning rate of its own"),
         ({"optimizer": keras.optimizers.SGD(), "schedule": "linear"}, "learning rate of its own"),
         ({"schedule": Constant(0.1, 1), "learning_rate": 0.1}, "learning rate of its own"),
@@ -92,10 +101,60 @@ def test_what_can_be_used_is_not_refused():
     optimizer.check("sgd", "constant", np.float32(0.1))
     optimizer.check(keras.optimizers.SGD(), None, None)
     optimizer.check("sgd", Constant(0.1, 1), None)
+    optimizer.check(None, None, {"head": 1e-3, "^embed": 0})
 
 
-def test_biases_and_normalisation_do_not_decay(tiny_bert):
-    model = FineTunedModel(tiny_bert.backbone, ClassificationHead(2, ("tokens", "mask")))
+@pytest.fixture
+def model(tiny_bert):
+    return FineTunedModel(tiny_bert.backbone, ClassificationHead(2, ("tokens", "mask")))
+
+
+HEAD = ["head/logits/kernel", "head/logits/bias"]
+
+
+@pytest.fixture
+def probed(model):
+    methods.LinearProbe().apply(model)
+    return model
+
+
+def test_rates_by_path(probed):
+    """The last pattern that matches counts; a rate of 0 is allowed where nothing learns."""
+    found = optimizer.rates_by_path(probed, {"head": 0.1, "bias$": 0.2, "token_embedding": 0})
+    assert found[HEAD[0]] == 0.1
+    assert found[HEAD[1]] == 0.2
+    assert found["token_embedding/embeddings"] == 0
+    assert "token_embedding/embeddings" not in optimizer.rates_by_path(probed, {"head": 0.1})
+
+
+def test_the_rates_of_a_run(model):
+    method = methods.Full(layer_decay=0.5)
+    factors = method.rates(model)
+    assert factors["transformer_layer_1/feedforward_output_dense/kernel"] == 0.5
+    default, given, by_path = (
+        optimizer.rates(rate, method, model, "text") for rate in (None, 1e-3, {"logits/bias": 0})
+    )
+    assert default == {"learning_rate": 5e-5, "factors": factors, "rates": {}}
+    assert given == {"learning_rate": 1e-3, "factors": factors, "rates": {}}
+    assert by_path == {"learning_rate": 5e-5, "factors": factors, "rates": {"head/logits/bias": 0}}
+
+
+def test_rates_of_no_weight(model):
+    with pytest.raises(UserError) as error:
+        optimizer.rates_by_path(model, {"head": 0.1, "nowhere": 0.2})
+    five = ", ".join(weight.path for weight in model.weights[:5])
+    assert str(error.value) == (
+        f"No weight has a path that matches. Paths look like: {five}. Received: learning_rate={{'nowhere': 0.2}}"
+    )
+
+
+def test_rates_of_weights_that_never_learn(probed):
+    with pytest.raises(UserError, match=r"trains none of the .* head/logits/bias\. Received: .*'token_embedding': 0.2"):
+        optimizer.rates_by_path(probed, {"token_embedding": 0.2})
+
+
+def decayed(model):
+    """Returns the paths of the weights that a step with gradients of 0 takes a twentieth off; the others stay."""
     weights = model.trainable_variables
     made = make({"name": "adamw", "weight_decay": 0.5}, "constant")
     optimizer.spare_from_decay(made, weights)
@@ -103,9 +162,25 @@ def test_biases_and_normalisation_do_not_decay(tiny_bert):
     for weight in weights:
         weight.assign(np.ones(weight.shape))
     made.apply([np.zeros(weight.shape, "float32") for weight in weights])
+    found = {weight.path for weight in weights if not np.array_equal(weight, np.ones(weight.shape))}
     for weight in weights:
-        spared = weight.path.split("/")[-1] in ("bias", "gamma", "beta")
-        np.testing.assert_allclose(weight.numpy(), 1.0 if spared else 0.95, rtol=1e-6, err_msg=weight.path)
+        if weight.path in found:
+            np.testing.assert_allclose(weight.numpy(), 0.95, rtol=1e-6, err_msg=weight.path)
+    return found
+
+
+def test_biases_and_normalisation_do_not_decay(model):
+    last = {weight.path: weight.path.split("/")[-1] for weight in model.trainable_variables}
+    assert decayed(model) == {path for path, name in last.items() if name not in ("bias", "gamma", "beta")}
+
+
+def test_what_multiplies_does_not_decay(model):
+    methods.IA3().attach(model)
+    methods.LoRA(use_dora=True).attach(model)
+    deltas.train_only(model)
+    names = {path.split("/")[-1] for path in decayed(model)}
+    assert {weight.path.split("/")[-1] for weight in model.trainable_variables} - names == {"factor", "length", "bias"}
+    assert names == {"a", "b", "kernel"}
 
 
 def test_an_optimizer_without_decay_is_left_alone():

@@ -1,0 +1,53 @@
+"""A run that was interrupted and goes on leaves the very file that an uninterrupted one does."""
+
+import hashlib
+
+import keras
+import pytest
+
+from kerasft.fine_tuner import FineTuner
+from kerasft.training import checkpoint
+
+SGD = {"name": "sgd", "momentum": 0.9}
+LORA = {"name": "lora", "dropout": 0.2}
+
+
+class Interrupt(keras.callbacks.Callback):
+    """Breaks off in the middle of an epoch."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.at = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.now = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.now == self.at and batch == 1:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("method", "optimizer", "epoch"),
+    [
+        (LORA, "adamw", 2),
+        (LORA, SGD, 2),
+        ("gradual_unfreeze", "adamw", 1),
+        ("gradual_unfreeze", SGD, 2),
+        ("lp_ft", "adamw", 1),
+        ("lp_ft", SGD, 2),
+    ],
+    ids=str,
+)
+def test_weights_are_the_same_file(make_tiny, reviews, tmp_path, method, optimizer, epoch):
+    def train(directory, callbacks=()):
+        backbone = make_tiny("bert", dropout=0.1)
+        arguments = {"optimizer": optimizer, "learning_rate": 0.02, "precision": "float32"}
+        tuner = FineTuner("text_classification", backbone, method, **arguments)
+        tuner.fit(reviews, epochs=3, batch_size=4, directory=directory, callbacks=callbacks)
+        return hashlib.sha256((directory / "weights.safetensors").read_bytes()).hexdigest()
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "run", [Interrupt(epoch)])
+    assert checkpoint.read(tmp_path / "run" / "checkpoint")[0] == epoch
+    assert train(tmp_path / "run") == train(tmp_path / "whole")
