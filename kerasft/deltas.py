@@ -3,11 +3,11 @@
 import contextlib
 import functools
 import re
-import string
 
 import keras
 
-from kerasft import surgery, weights
+from kerasft import quantization, surgery, weights
+from kerasft.axes import Axes as Axes
 from kerasft.errors import UserError
 
 LINEAR = (keras.layers.Dense, keras.layers.EinsumDense)
@@ -16,6 +16,9 @@ QUERY = r"(^|/)q(uery)?(_proj|_dense|_dense_layer)?$"
 KEY = r"(^|/)k(ey)?(_proj|_dense|_dense_layer)?$"
 VALUE = r"(^|/)v(alue)?(_proj|_dense|_dense_layer)?$"
 ATTENTION_OUTPUT = r"(^|/)(attention_output|o_proj|o_dense_layer)$|attention/output_dense$"
+FEED_FORWARD_INPUT = (
+    r"(feedforward_intermediate_dense|ffw_gating|mlp_intermediate_dense|up_proj|mlp/dense_1)$|\d/intermediate_dense$"
+)
 FEED_FORWARD_OUTPUT = r"(feedforward_output_dense|ffw_linear|mlp_output_dense|down_proj|mlp/dense_2)$|\d/output_dense$"
 
 
@@ -23,7 +26,8 @@ class Delta(keras.layers.Layer):
     """Changes what one layer of the backbone computes. A subclass overrides `build_for` and `call`.
 
     Its weights lie beside the layer's own: `<layer.path>/<name>/…`. `call(inputs, outputs)` gets what the layer is
-    given and what it returns, and returns what the model shall see instead.
+    given and what it returns, and returns what the model shall see instead. A weight that multiplies is marked with
+    `weight.decays = False`: weight decay would draw it to zero.
 
     Attributes:
         place: str. `"output"`; `"linear"`: `outputs` and what `call` returns are those before the layer's activation;
@@ -48,14 +52,25 @@ class Delta(keras.layers.Layer):
 def attach(layer, delta):
     """Puts `delta` beside `layer`, from the next call on. Call within the scope of the strategy."""
     delta.dtype_policy = layer.dtype_policy
-    with contextlib.ExitStack() as scopes:
-        for name in layer.path.split("/"):
-            scopes.enter_context(keras.name_scope(name))
-        scopes.enter_context(keras.name_scope(delta.name, caller=delta))
+    with weights.beside(layer, delta):
         delta.build_for(layer)
     delta.built = True
+    put_on(layer, delta)
+
+
+def put_on(layer, delta):
+    """Has `layer` call a delta that was made for it. Calls that are traced already go on without."""
     surgery.add_sublayer(layer, delta)
     layer.call = functools.partial(_around, layer, layer.call, delta)
+
+
+def take_off(model):
+    """Makes the backbone as it was before `attach`. Returns the pairs `(layer, delta)` for `put_on`, in order."""
+    pairs = of(model)
+    for layer, delta in reversed(pairs):
+        surgery.remove_sublayer(layer, delta)
+        _, layer.call, _ = layer.call.args
+    return pairs
 
 
 def of(model):
@@ -66,20 +81,38 @@ def of(model):
 @contextlib.contextmanager
 def merged(model):
     """Has all that can be merged in the backbone's own weights for a while: the same outputs for less work."""
-    pairs = [(layer, delta) for layer, delta in of(model) if delta.can_merge]
-    before = [(variable, variable.numpy()) for layer, _ in pairs for variable in layer.weights]
-    model.predict_function = model.test_function = None  # They were traced without.
+    with quantization.dequantized(model):
+        pairs = [(layer, delta) for layer, delta in of(model) if delta.can_merge and delta.is_on]
+        before = [(variable, variable.numpy()) for layer, _ in pairs for variable in layer.weights]
+        model.predict_function = model.test_function = None  # They were traced without.
+        try:
+            for layer, delta in pairs:
+                delta.merge(layer)
+                delta.is_on = False
+            yield
+        finally:
+            for variable, value in before:
+                variable.assign(value)
+            for _, delta in pairs:
+                delta.is_on = True
+            model.predict_function = model.test_function = None
+
+
+@contextlib.contextmanager
+def switched_off(model):
+    """Has the model compute as if it had no deltas for a while: the pretrained backbone under the head as it is."""
+    switch(model, is_on=False)
     try:
-        for layer, delta in pairs:
-            delta.merge(layer)
-            delta.is_on = False
         yield
     finally:
-        for variable, value in before:
-            variable.assign(value)
-        for _, delta in pairs:
-            delta.is_on = True
-        model.predict_function = model.test_function = None
+        switch(model, is_on=True)
+
+
+def switch(model, is_on):
+    """Switches all deltas of a model on or off."""
+    for _, delta in of(model):
+        delta.is_on = is_on
+    model.predict_function = model.test_function = None  # They were traced the other way.
 
 
 def train_only(model):
@@ -108,36 +141,6 @@ def choose(model, pattern, kinds=LINEAR):
             f"Received: layers={pattern!r}, which matches {shown}"
         )
     return found
-
-
-class Axes:
-    """The axes of a layer's kernel as letters of an einsum: the layer computes `"{read},{kernel}->{written}"`.
-
-    Attributes:
-        kernel: str. inputs: str, the axes that are summed over. outputs: str, the others.
-        read, written: str. Of what the layer gets and returns; `read` only where it computes an einsum.
-        rest: str. `read` without the inputs.
-        free: str. A letter that none of them has.
-    """
-
-    def __init__(self, layer):
-        if isinstance(layer, keras.layers.EinsumDense):
-            self.read, rest = layer.equation.split(",")
-            self.kernel, self.written = rest.split("->")
-        else:
-            variable = layer.embeddings if isinstance(layer, keras.layers.Embedding) else layer.kernel
-            self.kernel = string.ascii_lowercase[: len(variable.shape)]
-            self.read, self.written = f"...{self.kernel[:-1]}", f"...{self.kernel[-1]}"
-        self.inputs = "".join(letter for letter in self.kernel if letter not in self.written)
-        self.outputs = "".join(letter for letter in self.kernel if letter in self.written)
-        self.rest = "".join(letter for letter in self.read if letter not in self.inputs)
-        used = self.read + self.kernel + self.written
-        self.free = next(letter for letter in string.ascii_lowercase if letter not in used)
-
-    def sizes(self, shape):
-        """Returns the sizes of the inputs and of the outputs of a kernel of this shape, two tuples."""
-        sizes = dict(zip(self.kernel, shape, strict=True))
-        return tuple(sizes[letter] for letter in self.inputs), tuple(sizes[letter] for letter in self.outputs)
 
 
 def reserve(preprocessor, length, method):

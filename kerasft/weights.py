@@ -1,10 +1,12 @@
 """Choose, count, save and load weights by path."""
 
 import collections
+import contextlib
 import hashlib
 import os
 import re
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -70,6 +72,16 @@ def layers_below_head(model):
     """Returns every layer of the backbone, nested ones too."""
     head = {id(layer) for layer in (model.head, *surgery.all_layers(model.head))}
     return [layer for layer in surgery.all_layers(model) if id(layer) not in head]
+
+
+@contextlib.contextmanager
+def beside(layer, part):
+    """Gives weights that are made meanwhile paths beside the layer's own: `<layer.path>/<part.name>/…`."""
+    with contextlib.ExitStack() as scopes:
+        for name in layer.path.split("/"):
+            scopes.enter_context(keras.name_scope(name))
+        scopes.enter_context(keras.name_scope(part.name, caller=part))
+        yield
 
 
 def compiled(pattern, argument):
@@ -142,6 +154,33 @@ def train_only(model, variables):
             layer.trainable = False
     for variable in model.trainable_weights:
         variable.trainable = id(variable) in chosen
+
+
+def reinitialize(layers):
+    """Gives these layers, and those in them, new weights of their own initializers, seeded by Python's `random`.
+
+    Raises: UserError for a layer that does not say how it was made, such as Gemma's normalisation.
+    """
+    for outer in layers:
+        for layer in (outer, *surgery.all_layers(outer)):
+            within = {id(variable) for part in surgery.sublayers(layer) for variable in part.weights}
+            own = [variable for variable in layer.weights if id(variable) not in within]
+            for variable, new in zip(own, _new_weights(layer) if own else (), strict=True):
+                variable.assign(new)
+
+
+def _new_weights(layer):
+    try:
+        config = layer.get_config()
+        if "activation" in config:
+            config["activation"] = None  # It may be one that Keras does not know by name.
+        fresh = type(layer).from_config(config)
+        fresh.build_from_config(layer.get_build_config())
+    except (NotImplementedError, TypeError, ValueError) as error:
+        raise UserError(f"New weights of this layer cannot be made. Received: {layer.path}") from error
+    if [weight.shape for weight in fresh.weights] != [weight.shape for weight in layer.weights]:
+        raise UserError(f"New weights of this layer have other shapes. Received: {layer.path}")
+    return fresh.weights
 
 
 def trainable_table(model):

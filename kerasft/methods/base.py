@@ -15,6 +15,7 @@ class Stage:
         apply: function of the model that sets `trainable` on its layers.
         learning_rate: float or None. Peak; None is that of the run.
         continues: bool. True to go on with the schedule and the optimizer's state of the stage before.
+        factors: dict or None. What `Method.rates` returns, for this stage alone; None is what it returns.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Stage:
     apply: Callable
     learning_rate: float | None = None
     continues: bool = False
+    factors: dict | None = None
 
 
 class Method:
@@ -31,9 +33,12 @@ class Method:
 
     Attributes:
         learning_rate: dict. Default peak learning rate of AdamW for each modality that the method works with.
+        starts_as_pretrained: bool. False if already before the first step the backbone's outputs are not those that it
+            was pretrained to give.
     """
 
     learning_rate: ClassVar[dict] = {"text": 5e-5, "image": 5e-4}
+    starts_as_pretrained = True
 
     def prepare(self, preprocessor):
         """Makes room in the inputs for what the method puts there itself; called once, before any data are read."""
@@ -42,7 +47,7 @@ class Method:
         """Adds weights to a `FineTunedModel`, once, within the scope of the strategy and before any are loaded."""
 
     def apply(self, model):
-        """Sets `trainable` on the layers of a `FineTunedModel` for the first stage, before `compile`.
+        """Sets `trainable` on the layers of a `FineTunedModel`: all that learns in any stage, and so is saved.
 
         Freezing acts on layers, not on weights, so that BatchNorm statistics of a frozen layer stand still too.
         """

@@ -14,17 +14,32 @@ class Full(Method):
     Args:
         layer_decay: float above 0, up to 1. Learning rate of each block, relative to the one above it; the head has the
             run's. 1 trains all at the same rate.
+        reinit_blocks: int, 0 or more. So many of the top blocks, with what follows them, such as the pooler, begin with
+            new weights, of their own initializers and the run's seed: their pretrained ones are made for the
+            pretraining's task. Try 1 to 3 where few examples make the score depend on the seed.
 
-    Raises: UserError if it is out of range, or below 1 for a backbone without blocks.
+    Raises: UserError for arguments out of range, or for a backbone that does not have the blocks that they need.
     Example: >>> kerasft.FineTuner(task="text_classification", backbone=…, method="full")
     Source: Howard & Ruder 2018, https://arxiv.org/abs/1801.06146, section 4 ("full"); layer decay: Clark et al. 2020,
-        https://arxiv.org/abs/2003.10555, appendix A.
+        https://arxiv.org/abs/2003.10555, appendix A; new weights: Zhang et al. 2021, https://arxiv.org/abs/2006.05987,
+        section 5.
     """
 
-    def __init__(self, layer_decay=1.0):
+    def __init__(self, layer_decay=1.0, reinit_blocks=0):
         if not 0 < layer_decay <= 1:
             raise UserError(f"full: layer_decay must be above 0, 1 at most. Received: layer_decay={layer_decay!r}")
+        if not isinstance(reinit_blocks, int) or reinit_blocks < 0:
+            raise UserError(f"full: reinit_blocks must be a whole number, 0 or more. Received: {reinit_blocks!r}")
         self.layer_decay = layer_decay
+        self.reinit_blocks = reinit_blocks
+        self.starts_as_pretrained = not reinit_blocks
+
+    def attach(self, model):
+        blocks = len(weights.blocks(model.backbone_layers)[1])
+        if self.reinit_blocks > blocks:
+            raise UserError(f"full: the backbone has {blocks} blocks. Received: reinit_blocks={self.reinit_blocks}")
+        if self.reinit_blocks:
+            weights.reinitialize(layer for group in weights.groups(model)[: self.reinit_blocks] for layer in group)
 
     def apply(self, model):
         weights.train_all(model)

@@ -28,7 +28,7 @@ class GradualUnfreeze(Method):
         self.layer_decay = layer_decay
 
     def apply(self, model):
-        self._unfreeze(1, model)
+        weights.train_all(model)
 
     def stages(self, model, epochs):
         groups = len(weights.groups(model))

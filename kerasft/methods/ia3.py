@@ -60,6 +60,7 @@ class Scale(deltas.Delta):
         if self.place == "linear":
             shape, letters, scaled = outputs, axes.outputs, axes.written
         self.factor = self.add_weight(name="factor", shape=shape, initializer="ones")
+        self.factor.decays = False
         self.equation = f"{scaled},{letters}->{scaled}"
         self.kernel_equation = f"{axes.kernel},{letters}->{axes.kernel}"
 

@@ -7,7 +7,9 @@ from typing import ClassVar
 import keras
 
 from kerasft import deltas
+from kerasft.axes import product
 from kerasft.errors import UserError
+from kerasft.methods import _peft
 from kerasft.methods.base import Method
 
 KERNELS = (*deltas.LINEAR, keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
@@ -29,7 +31,8 @@ class LoRA(Method):
         scale_by_root: bool. True multiplies by `alpha / sqrt(rank)` instead (rsLoRA): better for high ranks.
         use_dora: bool. True also learns the length of each output's kernel, apart from its direction (DoRA).
 
-    Raises: UserError for arguments out of range, or if no layer path matches `layers`.
+    Raises: UserError for arguments out of range, if no layer path matches `layers`, or without `layers` in a backbone
+        that has no kernel at all.
     Example: >>> kerasft.FineTuner(task=…, backbone=…, method={"name": "lora", "rank": 16})
     Source: Hu et al. 2021, https://arxiv.org/abs/2106.09685, section 4.1; rsLoRA: Kalajdzievski 2023,
         https://arxiv.org/abs/2312.03732; DoRA: Liu et al. 2024, https://arxiv.org/abs/2402.09353, section 4.
@@ -50,11 +53,32 @@ class LoRA(Method):
         self.layers = layers
         self.scale_by_root = scale_by_root
         self.use_dora = use_dora
+        self.start = None
+
+    @classmethod
+    def from_peft(cls, folder):
+        """Returns the LoRA that goes on from an adapter saved by Hugging Face's PEFT; a head in it is not read.
+
+        What is saved after training needs the folder no more. `tuner.export(path, format="peft")` writes such a folder.
+
+        Args:
+            folder: path of a folder with `adapter_config.json` and `adapter_model.safetensors`.
+
+        Raises: UserError if it holds no LoRA of a BERT, RoBERTa, DistilBERT, Llama, Mistral or Qwen2; in `attach`, if
+            it is of another backbone.
+        Example: >>> kerasft.FineTuner(task=…, backbone="hf://…", method=kerasft.methods.LoRA.from_peft("adapter"))
+        """
+        arguments, start = _peft.read(folder)
+        method = cls(**arguments)
+        method.start = start
+        return method
 
     def attach(self, model):
         scale = (self.alpha or 2 * self.rank) / (math.sqrt(self.rank) if self.scale_by_root else self.rank)
         for layer in self._targets(model):
             deltas.attach(layer, LowRank(self.rank, scale, self.dropout, self.use_dora))
+        if self.start:
+            _peft.assign(deltas.of(model), self.start)
 
     def apply(self, model):
         deltas.train_only(model)
@@ -62,7 +86,11 @@ class LoRA(Method):
     def _targets(self, model):
         if self.layers is not None:
             return deltas.choose(model, self.layers, KINDS)
-        return deltas.find(model, f"{deltas.QUERY}|{deltas.VALUE}") or deltas.find(model, ".", KERNELS)
+        found = deltas.find(model, f"{deltas.QUERY}|{deltas.VALUE}") or deltas.find(model, ".", KERNELS)
+        if not found:
+            kinds = ", ".join(kind.__name__ for kind in KERNELS)
+            raise UserError(f"lora: the backbone has none of these layers: {kinds}. Received: layers=None")
+        return found
 
 
 class LowRank(deltas.Delta):
@@ -94,13 +122,14 @@ class LowRank(deltas.Delta):
         if self.use_dora:
             self.length = self.add_weight(name="length", shape=outputs, initializer="ones")
             self.length.assign(self._lengths(self.own()[0]))
+            self.length.decays = False
 
     def call(self, inputs, outputs, training=False):
         if self.dropout:
             inputs = self.dropout(inputs, training=training)
         axes, narrow = self.axes, self.down(inputs, self.a)
-        equation = f"{axes.rest}{axes.free},{axes.free}{axes.outputs}->{axes.written}"
-        change = self.scale * keras.ops.einsum(equation, narrow, self.b)
+        letters = f"{axes.rest}{axes.free}", f"{axes.free}{axes.outputs}", axes.written
+        change = self.scale * product(narrow, keras.ops.convert_to_tensor(self.b), *letters)
         return self._turned(outputs, change) if self.use_dora else outputs + change
 
     def change(self):
@@ -143,8 +172,8 @@ def _projection(layer, axes):
     if isinstance(layer, keras.layers.Embedding):
         return lambda ids, a: keras.ops.take(a, ids, axis=0)
     if isinstance(layer, deltas.LINEAR):
-        equation = f"{axes.read},{axes.inputs}{axes.free}->{axes.rest}{axes.free}"
-        return lambda x, a: keras.ops.einsum(equation, x, a)
+        letters = axes.read, f"{axes.inputs}{axes.free}", f"{axes.rest}{axes.free}"
+        return lambda x, a: product(x, keras.ops.convert_to_tensor(a), *letters)
     if layer.groups > 1:
         raise UserError(f"lora: a convolution in groups cannot have it. Received: {layer.path}, groups={layer.groups}")
     return layer.convolution_op

@@ -32,21 +32,21 @@ class LPFT(Method):
         self.rates_before = {}
 
     def apply(self, model):
-        weights.train_only(model, [])
-        for layer in weights.layers_below_head(model):
-            if isinstance(layer, keras.layers.Dropout):
-                self.rates_before.setdefault(layer, layer.rate)
-                layer.rate = 0.0  # The backbone is in inference mode, as for `linear_probe`.
+        weights.train_all(model)
+        for layer, rate in self.rates_before.items():
+            layer.rate = rate
 
     def stages(self, model, epochs):
         if epochs <= self.probe_epochs:
             raise UserError(f"lp_ft: epochs must be more than probe_epochs={self.probe_epochs}. Received: {epochs}")
         return [
-            Stage("head", self.probe_epochs, self.apply, self.probe_learning_rate),
-            Stage("all", epochs - self.probe_epochs, self._train_all),
+            Stage("head", self.probe_epochs, self._train_head, self.probe_learning_rate),
+            Stage("all", epochs - self.probe_epochs, self.apply),
         ]
 
-    def _train_all(self, model):
-        weights.train_all(model)
-        for layer, rate in self.rates_before.items():
-            layer.rate = rate
+    def _train_head(self, model):
+        weights.train_only(model, [])
+        for layer in weights.layers_below_head(model):
+            if isinstance(layer, keras.layers.Dropout):
+                self.rates_before.setdefault(layer, layer.rate)
+                layer.rate = 0.0  # The backbone is in inference mode, as for `linear_probe`.

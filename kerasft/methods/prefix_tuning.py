@@ -20,6 +20,7 @@ class PrefixTuning(Method):
     """
 
     learning_rate: ClassVar[dict] = {"text": 1e-2}
+    starts_as_pretrained = False
 
     def __init__(self, length=20):
         if not isinstance(length, int) or length < 1:

@@ -25,6 +25,7 @@ class PromptTuning(Method):
     """
 
     learning_rate: ClassVar[dict] = {"text": 3e-2}
+    starts_as_pretrained = False
 
     def __init__(self, length=20, text=None):
         if not isinstance(length, int) or length < 1:

@@ -49,7 +49,7 @@ def test_the_rates_fall_downwards(model):
 
 def test_what_follows_the_last_block_goes_with_it():
     model = FineTunedModel(families.make("llama").backbone, ClassificationHead(2, ("tokens", "mask"), "last"))
-    GradualUnfreeze().apply(model)
+    GradualUnfreeze().stages(model, 3)[0].apply(model)
     assert learning(model) == {"transformer_layer_1", "sequence_output_layernorm"}
 
 

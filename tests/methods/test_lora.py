@@ -157,6 +157,14 @@ def test_layers_that_cannot_have_it(tiny_bert, layers, message):
         LoRA(layers=layers).attach(model_of(tiny_bert))
 
 
+def test_a_backbone_without_a_kernel_is_refused():
+    """A depthwise convolution has one for each channel, and no low rank."""
+    inputs = keras.Input((8, 8, 3))
+    backbone = keras.Model(inputs, keras.layers.DepthwiseConv2D(3)(inputs))
+    with pytest.raises(UserError, match=r"has none of these layers: Dense, .*Conv3D\. Received: layers=None"):
+        LoRA().attach(FineTunedModel(backbone, ClassificationHead(2, ("image",))))
+
+
 def test_convolutions_in_groups_are_refused():
     layer = keras.layers.Conv2D(4, 3, groups=2)
     layer(np.zeros((1, 5, 5, 4)))

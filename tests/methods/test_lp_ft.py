@@ -32,7 +32,6 @@ def test_the_head_then_everything(model):
 def test_dropout_comes_back(model):
     before = dropout_rates(model)
     method = LPFT()
-    method.apply(model)  # As when the model is made.
     probe, full = method.stages(model, 2)
     probe.apply(model)
     full.apply(model)
