@@ -87,6 +87,18 @@ def evaluate(targets, logits, labels, frame=None, multi_label=False, **resamplin
     )
 
 
+def example_scores(targets, logits, labels, multi_label=False):
+    """Returns the name of the metric by which runs are compared, and `(rows,)` scores of which it is the mean.
+
+    Args:
+        targets, logits, labels, multi_label: as of `evaluate`.
+    """
+    targets, logits = np.asarray(targets), np.asarray(logits)
+    _check_rows(targets, logits, None)
+    is_right = measures.prepare(targets, logits.astype(float)).is_right
+    return "subset_accuracy" if multi_label else "accuracy", is_right.astype(int)
+
+
 def _measures(multi_label):
     names = MULTIPLE if multi_label else SINGLE
     functions = {name: getattr(measures, name.removeprefix("subset_")) for name in names}

@@ -7,7 +7,7 @@ import pytest
 from sklearn import metrics
 
 from kerasft.errors import UserError
-from kerasft.evaluation.classification import evaluate
+from kerasft.evaluation.classification import evaluate, example_scores
 
 # Rows: right, wrong, right, wrong.
 TARGETS = [0, 1, 1, 2]
@@ -157,3 +157,15 @@ def test_needs_no_tensorflow():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_scores_of_single_examples_have_the_metric_as_their_mean():
+    random = np.random.default_rng(0)
+    targets, logits = random.integers(3, size=50), random.normal(size=(50, 3))
+    name, scores = example_scores(targets, logits, ["a", "b", "c"])
+    assert (name, scores.tolist()) == ("accuracy", (logits.argmax(1) == targets).tolist())
+    cells = random.integers(2, size=(50, 3))
+    name, scores = example_scores(cells, logits, ["a", "b", "c"], multi_label=True)
+    assert (name, scores.tolist()) == ("subset_accuracy", ((logits > 0) == cells).all(1).tolist())
+    with pytest.raises(UserError, match="logits must be finite"):
+        example_scores([0, 1], [[0.0, np.nan], [0.0, 1.0]], ["a", "b"])

@@ -1,0 +1,20 @@
+"""What is known of a run, in a JSON file beside its folder."""
+
+import json
+import os
+
+
+def read(path):
+    """Returns the record, or an empty dict where there is none."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except FileNotFoundError:
+        return {}
+
+
+def write(record, path):
+    """Writes the record; the file is replaced as a whole."""
+    with open(f"{path}.partial", "w", encoding="utf-8") as file:
+        json.dump(record, file, ensure_ascii=False)
+    os.replace(f"{path}.partial", path)
