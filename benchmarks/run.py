@@ -31,6 +31,9 @@ CLOTHES = ("--data", "DATA/fashion-mnist")
 KERAS_FASHION = ("ours", "benchmarks.peers.keras_fashion", *CLOTHES)
 KERASFT_FASHION = ("ours", "benchmarks.ours", "fashion", *CLOTHES)
 
+# What both sides have, with the learning rate of either; bit_fit is a loop over PyTorch's weights there.
+PEFT = {"lora": "1e-3", "ia3": "5e-3", "bit_fit": "1e-3", "prompt_tuning": "3e-2", "prefix_tuning": "1e-2"}
+
 # A suite is its jobs by name; a job is an environment, a module and its arguments. Ratios are to the first job.
 SUITES = {
     "sst2_accuracy": {
@@ -43,6 +46,11 @@ SUITES = {
         "KerasHub fit, float32": (*KERAS_HUB, *SPEED, "--sequence_length", "128"),
         "kerasft, auto": (*KERASFT, *SPEED, "--precision", "auto"),
         "HF Trainer, bf16": (*HF, *SPEED, "--bf16"),
+    },
+    "sst2_peft": {
+        f"{who}, {method}": (*job, *SST2, "--method", method, "--learning_rate", rate)
+        for method, rate in PEFT.items()
+        for who, job in (("kerasft", (*KERASFT, "--precision", "auto")), ("PEFT", HF))
     },
     "fashion": {
         "kerasft, full": KERASFT_FASHION,
@@ -57,6 +65,7 @@ NEED_BFLOAT16 = {"kerasft, auto", "HF Trainer, bf16"}
 QUICK = {
     "sst2_accuracy": ("--rows", "960", "--epochs", "1"),
     "sst2_speed": ("--rows", "960"),
+    "sst2_peft": ("--rows", "320", "--epochs", "1"),
     "fashion": ("--rows", "960", "--epochs", "1", "--test_rows", "500"),
 }
 

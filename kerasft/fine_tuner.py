@@ -8,11 +8,11 @@ import random
 import re
 import sys
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from kerasft import console, lean, registry, run_folder, surgery
+from kerasft.adapters import Adapters
 from kerasft.data import base as data_sources
 from kerasft.distribution import base as distributions
 from kerasft.errors import UserError
@@ -20,12 +20,13 @@ from kerasft.model import FineTunedModel
 from kerasft.pipeline import batching, clean
 from kerasft.pipeline.split import split
 from kerasft.presets import base as presets
+from kerasft.training import callbacks as training_callbacks
 from kerasft.training import fit as training
 from kerasft.training import optimizer as optimizers
 from kerasft.training import precision as precisions
 
 
-class FineTuner:
+class FineTuner(Adapters):
     """Fine-tunes a pretrained backbone on a task: `fit`, `evaluate`, `predict`, `save`, `export`.
 
     Nothing is loaded before it is needed. Every argument is a name, a `{"name": …}` dict or an object.
@@ -75,7 +76,7 @@ class FineTuner:
             task = {**({"name": task} if isinstance(task, str) else task), **task_arguments}
         elif task_arguments:
             raise UserError(f"A task object has its own arguments. Received: {task_arguments!r} with it")
-        self.task, self.method, self.policy, _, *self.objectives = _all_or_all_errors(
+        self.task, self.method, self.policy, _, *self.objectives = registry.all_of(
             functools.partial(registry.get, "tasks", task),
             functools.partial(registry.get, "methods", method),
             functools.partial(precisions.resolve, precision),
@@ -147,6 +148,11 @@ class FineTuner:
 
         return batching.dataset(examples, plan, count=batching.steps_per_epoch(len(examples), batch_size))
 
+    def unlabelled(self, data):
+        """Returns the examples of `data` without targets, which batches can be made of."""
+        frame = self.task.prepare(data_sources.load(data), with_targets=False)
+        return self.task.examples(frame, self.preprocessor, with_targets=False)
+
     # === Fine-tuning ===
 
     def fit(  # noqa: PLR0913
@@ -168,56 +174,57 @@ class FineTuner:
             validation_data: the same, or None.
             validation_split: float from 0 to 1. Share of `data` to validate on, stratified by label.
             epochs: int. batch_size: int, rows of an update on all devices together.
-            callbacks: sequence of `keras.callbacks.Callback`, after kerasft's own.
+            callbacks: sequence of str, dict or `keras.callbacks.Callback`. Names are files of `kerasft/callbacks/`,
+                such as `"ema"`; they act after kerasft's own.
             directory: path of the run folder, or None for `saved_models/<name>`.
             resume: str. `"auto"` goes on after the last finished epoch of an interrupted run in `directory`;
                 `"never"` refuses a folder that holds one.
 
         Returns: keras.callbacks.History.
-        Raises: UserError for unusable data or arguments, before weights are loaded.
+        Raises: UserError for unusable data or arguments, before weights are loaded; for learning rates of weights that
+            the model does not have, before anything is written.
         """
         self._check_fit(epochs, batch_size, resume)
+        callbacks = [registry.get("callbacks", callback) for callback in callbacks]
         distributions.check(self.strategy, batch_size, self.arguments["optimizer"])
         given = {"data": data, "validation_data": validation_data}
         # Data in memory cannot be named in a recipe.
         given = {name: value for name, value in given.items() if isinstance(value, (str, os.PathLike, dict))}
+        given["callbacks"] = run_folder.describable(callbacks)
         self.fit_arguments = {**given, "validation_split": validation_split, "epochs": epochs, "batch_size": batch_size}
         train, validation = self._frames(data, validation_data, validation_split)
         default = os.path.join("saved_models", self.name)
-        directory = run_folder.claim(directory or default, resume, self.recipe, is_default=directory is None)
-        peak, own_rates = optimizers.rates(
-            self.arguments["learning_rate"], self.method.learning_rate, self.task.modality
-        )
+        directory = run_folder.choose(directory or default, resume, self.recipe, is_default=directory is None)
+        stages = self.method.stages(self.model, epochs)
         settings = training.Settings(
             **{name: self.arguments[name] for name in ("optimizer", "schedule", "seed")},
-            learning_rate=peak,
+            **optimizers.rates(self.arguments["learning_rate"], self.method, self.model, self.task.modality),
             epochs=epochs,
             batch_size=batch_size,
             directory=directory,
             replicas=self.strategy.num_replicas_in_sync if self.strategy else 1,
             precision=self.policy,
-            rates=lambda model: {**self.method.rates(model), **optimizers.factors(model, own_rates, peak)},
         )
+        for objective in self.objectives:
+            objective.prepare(self, train)
+        run_folder.claim(directory, self.recipe)
         console.show_weights(self.model)
         examples = [None if f is None else self.task.examples(f, self.preprocessor) for f in (train, validation)]
         console.show_data(examples[0], settings)
+        made = functools.partial(self._callbacks, settings, examples, validation, callbacks)
         surgery.set_dtype_policy(self.model, self.policy)
         try:
             with self._scope(), surgery.forgotten_gradients():
-                history = training.fit(
-                    self.model,
-                    self.task,
-                    self.method.stages(self.model, epochs),
-                    examples,
-                    settings,
-                    functools.partial(self._callbacks, settings, examples, validation, callbacks),
-                )
+                history = training.fit(self.model, self.task, stages, examples, settings, made)
         finally:
             surgery.set_dtype_policy(self.model, "float32")
+        with self._scope():
+            training_callbacks.finish(self.model, callbacks, examples[0], settings)
         self._finish(history, settings, train, validation)
         return history
 
     def _finish(self, history, settings, train, validation):
+        self.method.apply(self.model)  # What learned in any stage, not the last alone, is shown and saved.
         self.directory = settings.directory
         self.facts = run_folder.facts(self, settings, train)
         self.history = history.history
@@ -228,17 +235,9 @@ class FineTuner:
         console.show_end(self, evaluation)
 
     def _callbacks(self, settings, examples, validation, callbacks):
-        get = functools.partial(registry.find, "callbacks")
-        made = [get("progress")(len(examples[0])), get("terminate_on_nan")()]
-        if not any(isinstance(callback, keras.callbacks.TensorBoard) for callback in callbacks):
-            made.append(self._tensorboard(settings, validation))
-        own = any(isinstance(callback, keras.callbacks.EarlyStopping) for callback in callbacks)
-        if validation is not None and not own:
-            monitor, mode = self.task.monitor
-            made.append(
-                keras.callbacks.EarlyStopping(monitor=monitor, mode=mode, patience=3, restore_best_weights=True)
-            )
-        return [*made, *callbacks]
+        monitor = None if validation is None else self.task.monitor
+        tensorboard = functools.partial(self._tensorboard, settings, validation)
+        return training_callbacks.arrange(callbacks, len(examples[0]), monitor, tensorboard)
 
     def _tensorboard(self, settings, validation):
         from kerasft.evaluation.snapshot import Snapshot
@@ -350,6 +349,11 @@ class FineTuner:
         registry.find("exporters", format, "write")(self, os.fspath(path))
         return path
 
+    @staticmethod
+    def load(directory):
+        """As `kerasft.load`."""
+        return load(directory)
+
     def _scope(self):
         return self.strategy.scope() if self.strategy else tf.name_scope("")
 
@@ -374,18 +378,6 @@ def _seeded(seed):
         yield
     finally:
         random.setstate(before)
-
-
-def _all_or_all_errors(*calls):
-    """Returns what each call returns, or raises one UserError with the messages of all that failed."""
-    made, errors = [], []
-    for call in calls:
-        try:
-            made.append(call())
-        except UserError as error:
-            errors.append(str(error))
-    registry.raise_if(errors)
-    return made
 
 
 def _slug(arguments):

@@ -100,6 +100,18 @@ def parameters(call):
     return found
 
 
+def all_of(*calls):
+    """Returns what each call returns, or raises one UserError with the messages of all that failed."""
+    made, errors = [], []
+    for call in calls:
+        try:
+            made.append(call())
+        except UserError as error:
+            errors.append(str(error))
+    raise_if(errors)
+    return made
+
+
 def raise_if(errors):
     """Raises one UserError that holds all messages, or does nothing when there are none."""
     if errors:

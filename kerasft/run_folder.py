@@ -24,12 +24,12 @@ HEADER = "Written by kerasft: the arguments of FineTuner and fit."
 # What a run writes before its manifest.
 OWN = ("architecture", "checkpoint", "logs", "recipe.yaml", "weights.safetensors", "labels.json", "history.json")
 OWN += ("samples", "metrics.json", "report.html")
-FIT_ARGUMENTS = ("data", "validation_data", "validation_split", "epochs", "batch_size")
+FIT_ARGUMENTS = ("data", "validation_data", "validation_split", "epochs", "batch_size", "callbacks")
 TRAINING_ARGUMENTS = ("optimizer", "schedule", "objectives")
 
 
-def claim(directory, resume, recipe, is_default=False):
-    """Returns the folder to train in, made, with the recipe in it.
+def choose(directory, resume, recipe, is_default=False):
+    """Returns the folder to train in; writes nothing.
 
     Args:
         directory: path.
@@ -47,9 +47,13 @@ def claim(directory, resume, recipe, is_default=False):
         obstacle = _obstacle(directory, resume, recipe)
     if obstacle:
         raise UserError(f"{obstacle} Received: directory={directory!r}")
+    return directory
+
+
+def claim(directory, recipe):
+    """Makes the folder of a run, with the recipe in it."""
     os.makedirs(directory, exist_ok=True)
     recipes.write(recipe, os.path.join(directory, "recipe.yaml"), HEADER)
-    return directory
 
 
 def empty(directory):
@@ -187,6 +191,11 @@ def plain(value):
         return value.name
     described = None if isinstance(value, optimizer.OBJECTS) else registry.describe(value)
     return {"object": type(value).__name__} if described is None else plain(described)
+
+
+def describable(callbacks):
+    """Returns those callbacks that a recipe can name; of the others an interrupted run may have different ones."""
+    return [callback for callback in callbacks if registry.describe(callback) is not None]
 
 
 def _delta(tuner):

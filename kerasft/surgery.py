@@ -71,6 +71,24 @@ def adam_slots(optimizer, variable):
     return optimizer._momentums[index].value, optimizer._velocities[index].value
 
 
+def bottlenecks(model):
+    """Returns the layers of a functional model whose output is all that later ones get to see, but for masks.
+
+    Public Keras lists the operations of a model, not what each of them reads.
+    """
+    operations = [op for op in model.operations if not isinstance(op, keras.layers.InputLayer)]
+    reads = [{id(tensor) for node in op._inbound_nodes for tensor in node.input_tensors} for op in operations]
+    made = [tensor for op in operations for node in op._inbound_nodes for tensor in node.outputs]
+    floats = {id(tensor) for tensor in (*model.inputs, *made) if "float" in tensor.dtype}
+    found, known = [], {id(tensor) for tensor in model.inputs}
+    for number, op in enumerate(operations):
+        own = {id(tensor) for node in op._inbound_nodes for tensor in node.outputs}
+        known |= own
+        if known & floats & set().union(*reads[number + 1 :]) == own & floats != set():
+            found.append(op)
+    return [op for op in found if isinstance(op, keras.layers.Layer)]
+
+
 def all_layers(model):
     """Returns every layer of the model, nested ones too. Public Keras lists only the outermost."""
     return list(model._flatten_layers(include_self=False))
@@ -81,6 +99,31 @@ def add_sublayer(layer, sublayer):
     layer._tracker.unlock()
     setattr(layer, sublayer.name, sublayer)
     layer._tracker.lock()
+
+
+def remove_sublayer(layer, sublayer):
+    """Undoes `add_sublayer`. Keras deletes the attribute, and still counts the weights."""
+    layer._tracker.unlock()
+    layer._tracker.untrack(sublayer)
+    delattr(layer, sublayer.name)
+    layer._tracker.lock()
+
+
+def drop_kernel(layer):
+    """Takes the kernel of a Dense or EinsumDense out of a layer, as Keras's own `quantize` does.
+
+    `del`, as there, would collect garbage for each layer, which takes seconds for a model.
+    """
+    layer._untrack_variable(layer._kernel)
+    layer._kernel = None
+
+
+def give_kernel(layer, value):
+    """Gives a layer a frozen kernel of this value, in the place of one that was dropped."""
+    layer._tracker.unlock()
+    layer._kernel = layer.add_weight(name="kernel", shape=value.shape, trainable=False, dtype="float32")
+    layer._tracker.lock()
+    layer._kernel.assign(value)
 
 
 def sublayers(layer):

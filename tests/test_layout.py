@@ -21,12 +21,16 @@ VERBS = {"data": "read", "presets": "load", "exporters": "write", "distribution"
 
 # A module or folder imports only what has a lower level, its own folder, and at level 0 its peers.
 LEVELS = (
-    ("errors", "registry", "recipe", "weights", "surgery", "deltas", "lean", "model", "pipeline"),
+    (
+        *("errors", "cache", "registry", "recipe", "weights", "surgery", "axes", "quantization", "deltas"),
+        *("hugging_face", "taps", "lean", "model", "pipeline"),
+    ),
     PLUGIN_FOLDERS,
     ("evaluation", "training", "serving", "console"),
     ("run_folder",),
+    ("adapters",),
     ("fine_tuner",),
-    ("search",),
+    ("search", "compare", "averaging"),
     ("cli",),
     ("__main__",),
 )
@@ -36,7 +40,9 @@ MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_ARGUMENTS = 400, 40, 6
 LONG_SIGNATURES = {
     ("fine_tuner.py", "FineTuner.__init__"),
     ("fine_tuner.py", "FineTuner.fit"),
-    ("cli/commands.py", "search"),  # Its arguments are the options of a shell command.
+    ("cli/commands.py", "search"),  # Their arguments are the options of a shell command.
+    ("cli/commands.py", "compare"),
+    ("cli/commands.py", "average"),
 }
 
 # The one reader of a pickle: a `pickle.Unpickler` that knows a few harmless globals.

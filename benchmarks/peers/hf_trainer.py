@@ -1,11 +1,13 @@
 """Fine-tunes a BERT classifier with the Trainer of Hugging Face transformers, on PyTorch.
 
 python -m benchmarks.peers.hf_trainer --model minilm --train train.tsv --test test.tsv --group_by_length
+python -m benchmarks.peers.hf_trainer --model minilm --train train.tsv --test test.tsv --method lora
 """
 
 import tempfile
 
 import numpy as np
+import peft
 from datasets import Dataset
 from transformers import (
     AutoModelForSequenceClassification,
@@ -65,20 +67,38 @@ def training_arguments(arguments, folder):
     )
 
 
+def adapted(model, method):
+    """Returns the model with PEFT's own way of a method, or with all but biases and classifier frozen for `bit_fit`."""
+    if method == "bit_fit":
+        for name, weight in model.named_parameters():
+            weight.requires_grad = name.endswith("bias") or name.startswith("classifier")
+        return model
+    # The sizes are kerasft's defaults; which layers are adapted is PEFT's own choice for BERT.
+    configs = {
+        "lora": lambda: peft.LoraConfig(task_type="SEQ_CLS", r=8, lora_alpha=16),
+        "ia3": lambda: peft.IA3Config(task_type="SEQ_CLS"),
+        "prompt_tuning": lambda: peft.PromptTuningConfig(task_type="SEQ_CLS", num_virtual_tokens=20),
+        "prefix_tuning": lambda: peft.PrefixTuningConfig(task_type="SEQ_CLS", num_virtual_tokens=20),
+    }
+    return peft.get_peft_model(model, configs[method]()) if method != "full" else model
+
+
 def main():
     parser = text_arguments(__doc__.splitlines()[0])
     parser.add_argument("--model", required=True, help="folder in the Hugging Face format")
     parser.add_argument("--group_by_length", action="store_true")
     parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--method", default="full", help="full, bit_fit, lora, ia3, prompt_tuning or prefix_tuning")
     arguments = parser.parse_args()
 
     set_seed(arguments.seed)
     tokenizer = AutoTokenizer.from_pretrained(arguments.model, model_max_length=128)
     train, test = tokenized(tokenizer, arguments.train, arguments.rows), tokenized(tokenizer, arguments.test)
     stopwatch = Stopwatch(len(train), arguments.batch_size)
+    model = AutoModelForSequenceClassification.from_pretrained(arguments.model, num_labels=2, dtype="float32")
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
-            model=AutoModelForSequenceClassification.from_pretrained(arguments.model, num_labels=2, dtype="float32"),
+            model=adapted(model, arguments.method),
             args=training_arguments(arguments, folder),
             train_dataset=train,
             data_collator=DataCollatorWithPadding(tokenizer),
@@ -87,7 +107,7 @@ def main():
         trainer.train()
         predicted = trainer.predict(test)
     accuracy = float(np.mean(predicted.predictions.argmax(-1) == predicted.label_ids))
-    report("hf_trainer", arguments, stopwatch, accuracy, ("torch", "transformers", "accelerate"))
+    report("hf_trainer", arguments, stopwatch, accuracy, ("torch", "transformers", "accelerate", "peft"))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def main():
         app(arguments, prog_name="kerasft")
     except SystemExit as leaving:
         if leaving.code == 130:
-            print("\nInterrupted. The same fit or search command goes on where it was.", file=sys.stderr)
+            print("\nInterrupted. The same fit, search or compare command goes on where it was.", file=sys.stderr)
         raise
     except Exception as error:
         sys.exit(_report(error))

@@ -1,7 +1,9 @@
 """The commands. Nothing heavy is imported before a command needs it, so that help comes at once."""
 
+import contextlib
 import json
 import os
+import shlex
 import sys
 import tempfile
 from typing import Annotated
@@ -38,11 +40,7 @@ Smoke = Annotated[bool, typer.Option("--smoke", help="One epoch on 64 examples: 
 def fit(recipe: Recipe, overrides: Overrides = None, smoke: Smoke = False):
     """Fine-tune what a recipe describes; write a run folder."""
     made, origin = _checked_recipe(recipe, overrides)
-    found = recipes.ranges(made)
-    if found:
-        raise UserError(
-            f"{origin} has ranges, which only a search can try: kerasft search {recipe}. Received: {', '.join(found)}"
-        )
+    _refuse_ranges(made, origin, recipe)
     _fit(_shrunk(made) if smoke else made)
 
 
@@ -127,6 +125,63 @@ def search(  # noqa: PLR0913
         print(f"fit          kerasft fit {best}")
 
 
+@app.command(epilog="Example: kerasft compare recipe.yaml --methods 'full,lora,{name: lora, rank: 2}' --test test.csv")
+def compare(  # noqa: PLR0913
+    recipe: Recipe,
+    overrides: Overrides = None,
+    methods: Annotated[str, typer.Option(metavar="LIST", help="'full,lora,{name: lora, rank: 32}'")] = "",
+    objectives: Annotated[
+        str, typer.Option(metavar="LIST", help="Each is added to the recipe's method and compared with it alone.")
+    ] = "",
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each, with seeds that count up from the recipe's.")] = 3,
+    test: Annotated[
+        str | None, typer.Option(metavar="DATA", help=f"Examples to score on, in place of the validation data. {DATA}")
+    ] = None,
+    directory: Annotated[str | None, typer.Option(metavar="DIR", help="Of runs and results.")] = None,
+    smoke: Smoke = False,
+):
+    """Fit variants of a recipe with several seeds; tell by a table and a plot which differ. Goes on if interrupted."""
+    made, origin = _checked_recipe(recipe, overrides)
+    _refuse_ranges(made, origin, recipe)
+    from kerasft.cli import smoke as smoke_module
+    from kerasft.compare import plan, report
+    from kerasft.compare.compare import compare as run_comparison
+
+    variants = {"methods": plan.parse(methods, "--methods"), "objectives": plan.parse(objectives, "--objectives")}
+    examples = _data(test) if test else None
+    if smoke:
+        made, seeds = smoke_module.shrunk(made), 1
+        examples = examples and smoke_module.few(examples, made)
+    planned = plan.make(made, **variants, seeds=seeds, test=examples)
+    with tempfile.TemporaryDirectory() if smoke else contextlib.nullcontext(directory) as folder:
+        result = run_comparison(planned, folder, shlex.join(["kerasft", *sys.argv[1:]]))
+    _print_table(*report.cells(result))
+    print("\n".join([f"scored on {result.scored_on}", *result.notes]))
+    if not smoke:
+        print(f"report  {os.path.join(result.directory, 'comparison.md')}, also as .json and .png")
+
+
+@app.command(epilog="Example: kerasft average runs/a runs/b runs/c --data valid.csv --directory runs/soup")
+def average(  # noqa: PLR0913
+    runs: Annotated[list[str], typer.Argument(metavar="RUN…", help="Run folders; one for wise_ft.")],
+    data: Annotated[str, typer.Option(metavar="DATA", help=f"Validation examples to score on. {DATA}")],
+    directory: Annotated[str, typer.Option(metavar="DIR", help="Run folder of the average; must not exist.")],
+    shifted: Annotated[str | None, typer.Option(metavar="DATA", help="Examples of another kind, scored too.")] = None,
+    train: Annotated[str | None, typer.Option(metavar="DATA", help="Training data, if BatchNorm learned.")] = None,
+    how: Annotated[str, typer.Option(metavar="NAME", help="greedy, uniform or wise_ft.")] = "greedy",
+    alpha: Annotated[float | None, typer.Option(help="Of wise_ft: 0 base, 1 run; default is the best.")] = None,
+):
+    """Average the weights of runs of one backbone, or of one run and its base; write a run folder."""
+    load_tensorflow()
+    from kerasft import averaging
+
+    given = dict(zip(("data", "shifted", "train"), (d and _data(d) for d in (data, shifted, train)), strict=True))
+    result = averaging.average(how, runs, directory, alpha, **given)
+    rows = result.rows
+    _print_table(list(rows[0]), [[str(cell) for cell in row.values()] for row in rows])
+    print(f"run folder  {result.directory}\nreport      {os.path.join(result.directory, 'report.html')}")
+
+
 @app.command(epilog="Example: kerasft presets bert")
 def presets(word: Annotated[str | None, typer.Argument(metavar="WORD", help="In the name or the kind.")] = None):
     """List the pretrained backbones that can be named, or those with a word in them."""
@@ -168,6 +223,14 @@ def _checked_recipe(recipe, overrides):
     origin = f"{recipe} with {' '.join(overrides)}" if overrides else recipe
     recipes.check(made, (FineTuner, FineTuner.fit), origin)
     return made, origin
+
+
+def _refuse_ranges(made, origin, recipe):
+    found = recipes.ranges(made)
+    if found:
+        raise UserError(
+            f"{origin} has ranges, which only a search can try: kerasft search {recipe}. Received: {', '.join(found)}"
+        )
 
 
 def _shrunk(recipe):

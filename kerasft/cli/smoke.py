@@ -12,8 +12,7 @@ def shrunk(recipe):
 
     So do the images' sizes: many backbones are built for one.
     """
-    is_dict = isinstance(recipe["task"], dict)
-    task = recipe["task"] if is_dict else {**recipe, "name": recipe["task"]}
+    is_dict, task = isinstance(recipe["task"], dict), _task(recipe)
     made = {**recipe, "epochs": 1, "batch_size": 16, "name": "smoke", "directory": None}
     rows = ROWS
     if made.get("validation_split"):
@@ -24,6 +23,15 @@ def shrunk(recipe):
     if "sequence_length" in recipes.parameters(registry.find("tasks", task["name"])):
         made = recipes.fill(made, {("task." if is_dict else "") + "sequence_length": 32})
     return made
+
+
+def few(data, recipe):
+    """Returns at most so many examples of other data for the task of a recipe, such as those to score on."""
+    return _first_rows(data, _task(recipe), ROWS)
+
+
+def _task(recipe):
+    return recipe["task"] if isinstance(recipe["task"], dict) else {**recipe, "name": recipe["task"]}
 
 
 def _first_rows(data, task, rows):

@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import sys
 
 import pytest
@@ -164,3 +165,75 @@ def test_data_may_be_a_source_with_arguments():
     assert _data('[{"text": "a", "label": "b"}]') == [{"text": "a", "label": "b"}]
     with pytest.raises(UserError, match="DATA, line 1"):
         _data("{name: csv")
+
+
+def test_compare_prints_the_table_and_where_the_report_is(kerasft, files, monkeypatch):
+    from kerasft.compare import compare as module
+    from kerasft.compare import results
+
+    asked = []
+
+    def compare(plan, directory, command):
+        asked.append((plan, directory, command))
+        names = [variant.name for variant in plan.variants]
+        figures = {"trained_weights": 1234, "learning_rate": 5e-5, "training_seconds": 2.04, "peak_memory_mb": None}
+        runs = [
+            {"variant": name, "seed": 0, "metric": "accuracy", "scores": [1, 0], "figures": figures | {"weights_mb": 1}}
+            for name in names
+        ]
+        return results.of(plan, runs, directory or "d") if plan.examples == 2 else results.of(plan, [], "d")
+
+    monkeypatch.setattr(module, "compare", compare)
+    test = "[{text: good, label: positive}, {text: bad, label: negative}]"
+    code, out, said = kerasft("compare", "r.yaml", "--methods", "full,lora", "--seeds", 1, "--test", test)
+    assert code == 0, said
+    lines = [line.split() for line in out.splitlines()]
+    assert lines[1][:2] == ["full", "0.5000"]
+    assert lines[2][:2] == ["lora", "0.5000"]
+    assert lines[2][-5:] == ["=", "1,234", "5e-05", "2.0", "1"]
+    assert out.splitlines()[3] == "scored on test data, list of dicts (2 examples)"
+    assert out.splitlines()[-1] == f"report  {os.path.join('d', 'comparison.md')}, also as .json and .png"
+    assert asked[0][2].startswith("kerasft compare r.yaml --methods full,lora --seeds 1 --test '[{text: good")
+    code, _, said = kerasft("compare", "r.yaml", "--methods", "full,lora", "--smoke", "--test", "reviews.csv")
+    assert code == 0, said
+    assert (asked[1][0].seeds, asked[1][0].examples, asked[1][0].variants[1].recipe["epochs"]) == ([0], 16, 1)
+    assert not os.path.exists(asked[1][1])  # A folder for the while.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["r.yaml"], "Error: Name two variants at least"),
+        (["r.yaml", "--methods", "full,lorra"], "Did you mean 'lora'?"),
+        (["r.yaml", "--methods", "full,{name: lora"], "Error: --methods, line 1"),
+        (["r.yaml", "--objectives", "l2_spp"], "Did you mean 'l2_sp'?"),
+        (["r.yaml", "--methods", "full,lora", "--test", "revues.csv"], "Did you mean 'reviews.csv'?"),
+        (["r.yaml", "learning_rate={min: 1e-5, max: 1e-4}", "--methods", "full,lora"], "has ranges"),
+        (["r.yaml", "--methods", "full,lora", "--seeds", "0"], "Invalid value for '--seeds'"),
+    ],
+)
+def test_compare_refuses_before_anything_runs(kerasft, files, arguments, message):
+    code, out, said = kerasft("compare", *arguments)
+    assert (code, out) == (2, "")
+    assert message in said
+    assert "Traceback" not in said
+    assert not os.path.exists("saved_models")
+
+
+def test_average_prints_the_table(kerasft, files, monkeypatch):
+    from kerasft.averaging.result import Result
+    from kerasft.evaluation.bootstrap import Estimate
+
+    asked = []
+
+    def average(*arguments, **data):
+        asked.append((arguments, data))
+        rows = [{"run": "greedy soup", "averaged": "", "validation accuracy": Estimate(0.9, 0.8, 1.0)}]
+        return Result("soup", rows)
+
+    monkeypatch.setattr("kerasft.averaging.average", average)
+    code, out, _ = kerasft("average", "a", "b", "--data", "{name: csv, path: v.csv}", "--directory", "soup")
+    assert code == 0
+    data = {"data": {"name": "csv", "path": "v.csv"}, "shifted": None, "train": None}
+    assert asked == [(("greedy", ["a", "b"], "soup", None), data)]
+    assert out.splitlines()[1].split() == ["greedy", "soup", "0.9000", "[0.8000,", "1.0000]"]

@@ -73,7 +73,7 @@ def test_ctrl_c_is_one_line_and_130(failing, monkeypatch, capsys):
     failing.append(KeyboardInterrupt())
     assert ran(monkeypatch, "doctor") == 130
     assert capsys.readouterr().err.strip().splitlines() == [
-        "Interrupted. The same fit or search command goes on where it was."
+        "Interrupted. The same fit, search or compare command goes on where it was."
     ]
 
 
