@@ -52,6 +52,7 @@ def test_it_goes_with_lora_bfloat16_and_accumulation(name, make_tiny, tmp_path):
     assert loaded.recipe["objectives"] == tuner.recipe["objectives"]
 
 
+@pytest.mark.slow
 def test_all_go_together(make_tiny, tmp_path):
     chosen = [identifier(name, tmp_path) for name in OBJECTIVES if name not in ONLY_IMAGES]
     tuner = FineTuner("text_classification", make_tiny("bert"), objectives=chosen, labels=["bad", "good"])
