@@ -10,7 +10,6 @@ from kerasft.errors import UserError, nearest
 
 # What of a FineTuner is the base's; all else is the adapter's: task, head, method, deltas, recipe, folder.
 OF_THE_BASE = ("strategy", "pretrained", "_shelf")
-MANY_EPOCHS = 1000  # A method shares them out, so that each of its stages has some.
 
 
 class Adapters:
@@ -112,11 +111,8 @@ class Adapters:
             self.method.prepare(self.preprocessor)
 
     def _refuse_a_changed_base(self):
-        model, changed = self.model, set()
-        for stage in self.method.stages(model, MANY_EPOCHS):
-            stage.apply(model)
-            changed |= set(weights.learned(model)) & _paths_of_the_base(model)
-        self.method.apply(model)
+        self.method.apply(self.model)  # What learns in any of its stages.
+        changed = set(weights.learned(self.model)) & _paths_of_the_base(self.model)
         if changed:
             raise UserError(
                 "The method changes weights of the backbone itself, whose pretrained values are no longer in memory: "

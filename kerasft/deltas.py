@@ -7,7 +7,6 @@ import re
 import keras
 
 from kerasft import quantization, surgery, weights
-from kerasft.axes import Axes as Axes
 from kerasft.errors import UserError
 
 LINEAR = (keras.layers.Dense, keras.layers.EinsumDense)

@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import functools
+import itertools
 import types
 import zlib
 
@@ -134,10 +135,7 @@ class FineTunedModel(keras.Model):
 
     def row_losses(self, y, y_pred):
         """Returns the loss of each row, `(rows,)`, with what the objectives change in it."""
-        losses = keras.losses.get(self.loss).call
-        for objective in self.objectives:
-            losses = functools.partial(objective.loss, losses)
-        return losses(y, y_pred)
+        return self._wrapped_losses()[-1](y, y_pred)
 
     def mixed(self, function):
         """Returns `function` of targets and outputs by row so that mixed rows are scored by the targets of both."""
@@ -155,12 +153,16 @@ class FineTunedModel(keras.Model):
 
     def _changes(self, y, y_pred):
         """Returns for each objective by how much it changes the loss of each row, or None."""
-        found, losses = [], keras.losses.get(self.loss).call
-        for objective in self.objectives:
-            outer = functools.partial(objective.loss, losses)
-            found.append(outer(y, y_pred) - losses(y, y_pred) if objective.changes_loss() else None)
-            losses = outer
-        return found
+        pairs = itertools.pairwise(self._wrapped_losses())
+        return [
+            outer(y, y_pred) - inner(y, y_pred) if objective.changes_loss() else None
+            for objective, (inner, outer) in zip(self.objectives, pairs, strict=True)
+        ]
+
+    def _wrapped_losses(self):
+        """Returns the task's loss by row, and then, one after the other, with what each objective changes in it."""
+        plain = keras.losses.get(self.loss).call
+        return list(itertools.accumulate(self.objectives, lambda f, o: functools.partial(o.loss, f), initial=plain))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Returns the task's mean loss over the rows of weight above 0 of the whole batch, on however many replicas.

@@ -12,6 +12,7 @@ import kerasft
 from kerasft.errors import UserError
 from kerasft.fine_tuner import FineTuner
 from kerasft.presets import base as presets
+from tests.interruption import Crash
 
 LABELS = ["negative", "positive"]
 
@@ -122,21 +123,6 @@ def test_one_flipped_bit_is_noticed(finished, name):
             kerasft.load(finished[2])
     finally:
         path.write_bytes(whole)
-
-
-class Crash(keras.callbacks.Callback):
-    """Breaks off the training in the middle of an epoch."""
-
-    def __init__(self, epoch):
-        super().__init__()
-        self.at = epoch
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        if self.epoch == self.at and batch == 1:
-            raise KeyboardInterrupt
 
 
 def test_an_interrupted_run_goes_on_to_the_very_same_weights(make_tiny, reviews, tmp_path):

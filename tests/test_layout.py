@@ -22,7 +22,7 @@ VERBS = {"data": "read", "presets": "load", "exporters": "write", "distribution"
 # A module or folder imports only what has a lower level, its own folder, and at level 0 its peers.
 LEVELS = (
     (
-        *("errors", "cache", "registry", "recipe", "weights", "surgery", "axes", "quantization", "deltas"),
+        *("errors", "checks", "cache", "registry", "recipe", "weights", "surgery", "axes", "quantization", "deltas"),
         *("hugging_face", "taps", "lean", "model", "pipeline"),
     ),
     PLUGIN_FOLDERS,

@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from kerasft.callbacks.base import WeightAverage
-from kerasft.errors import UserError
+from kerasft.checks import check_whole
 
 
 class Swa(WeightAverage):
@@ -25,8 +25,7 @@ class Swa(WeightAverage):
     has_statistics: ClassVar[bool] = False
 
     def __init__(self, start=2):
-        if not isinstance(start, int) or isinstance(start, bool) or start < 1:
-            raise UserError(f"swa: start must be a whole number, 1 or more. Received: start={start!r}")
+        check_whole("swa", "start", start)
         super().__init__()
         self.start = start
 

@@ -44,7 +44,7 @@ def main(job, began):
         tuner = load(job.folder) if "figures" in record else _fitted(job, record, began)
         record["metric"], scores = _scores(tuner, job.test)
         record["scores"] = scores.tolist()
-    except Exception as error:
+    except Exception as error:  # Whatever ends a run is told in the table; the others go on.
         traceback.print_exc()
         record["error"] = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
     records.write(record, job.record)

@@ -5,6 +5,8 @@ from typing import ClassVar
 import keras
 
 from kerasft import deltas
+from kerasft.axes import Axes
+from kerasft.checks import check, check_name, check_whole
 from kerasft.errors import UserError
 from kerasft.methods.base import Method
 
@@ -40,14 +42,12 @@ class Adapter(Method):
     learning_rate: ClassVar[dict] = {"text": 1e-3, "image": 2e-3}
 
     def __init__(self, width=32, kind="houlsby", activation=None, layers=None, scale=None):
-        if not isinstance(width, int) or width < 1:
-            raise UserError(f"adapter: width must be a whole number, 1 or more. Received: width={width!r}")
-        if kind not in LAYERS:
-            raise UserError(f"adapter: kind must be one of {', '.join(LAYERS)}. Received: kind={kind!r}")
+        check_whole("adapter", "width", width)
+        check_name("adapter", "kind", kind, LAYERS)
         if activation is not None and not (isinstance(activation, str) and hasattr(keras.activations, activation)):
             raise UserError(f"adapter: activation must be a name in keras.activations. Received: {activation!r}")
-        if scale is not None and not scale > 0:
-            raise UserError(f"adapter: scale must be above 0. Received: scale={scale!r}")
+        if scale is not None:
+            check("adapter", "scale", scale, 0, low_is_allowed=False)
         self.width = width
         self.kind = kind
         self.activation = activation
@@ -88,7 +88,7 @@ class Bottleneck(deltas.Delta):
         self.read_size = None if source is None else source.size
 
     def build_for(self, layer):
-        _, outputs = deltas.Axes(layer).sizes(layer.kernel.shape)
+        _, outputs = Axes(layer).sizes(layer.kernel.shape)
         if len(outputs) > 1:
             raise UserError(f"adapter: only layers with outputs of one axis can have it. Received: {layer.path}")
         self.up = keras.layers.Dense(*outputs, kernel_initializer="zeros", name="up")
@@ -110,7 +110,7 @@ class Input(deltas.Delta):
         self.given = None
 
     def build_for(self, layer):
-        (self.size,), _ = deltas.Axes(layer).sizes(layer.kernel.shape)
+        (self.size,), _ = Axes(layer).sizes(layer.kernel.shape)
 
     def call(self, inputs):
         self.given = inputs

@@ -5,6 +5,7 @@ from typing import ClassVar
 import keras
 
 from kerasft import deltas
+from kerasft.axes import Axes
 from kerasft.methods.base import Method
 
 
@@ -54,7 +55,7 @@ class Scale(deltas.Delta):
         self.place = place
 
     def build_for(self, layer):
-        axes = deltas.Axes(layer)
+        axes = Axes(layer)
         inputs, outputs = axes.sizes(layer.kernel.shape)
         shape, letters, scaled = inputs, axes.inputs, axes.read
         if self.place == "linear":

@@ -7,7 +7,8 @@ from typing import ClassVar
 import keras
 
 from kerasft import deltas
-from kerasft.axes import product
+from kerasft.axes import Axes, product
+from kerasft.checks import check, check_whole
 from kerasft.errors import UserError
 from kerasft.methods import _peft
 from kerasft.methods.base import Method
@@ -41,10 +42,9 @@ class LoRA(Method):
     learning_rate: ClassVar[dict] = {"text": 1e-3, "image": 2e-3}
 
     def __init__(self, rank=8, alpha=None, dropout=0.0, layers=None, scale_by_root=False, use_dora=False):  # noqa: PLR0913
-        if not isinstance(rank, int) or rank < 1:
-            raise UserError(f"lora: rank must be a whole number, 1 or more. Received: rank={rank!r}")
-        if alpha is not None and not alpha > 0:
-            raise UserError(f"lora: alpha must be above 0. Received: alpha={alpha!r}")
+        check_whole("lora", "rank", rank)
+        if alpha is not None:
+            check("lora", "alpha", alpha, 0, low_is_allowed=False)
         if not 0 <= dropout < 1:
             raise UserError(f"lora: dropout must be 0 or more and below 1. Received: dropout={dropout!r}")
         self.rank = rank
@@ -111,7 +111,7 @@ class LowRank(deltas.Delta):
         self.dropout = keras.layers.Dropout(dropout, name="dropout") if dropout else None
 
     def build_for(self, layer):
-        self.axes, is_embedding = deltas.Axes(layer), isinstance(layer, keras.layers.Embedding)
+        self.axes, is_embedding = Axes(layer), isinstance(layer, keras.layers.Embedding)
         # Not as attributes, which Keras would take for weights of this layer.
         self.own = functools.partial(_kernel_and_bias, layer)
         inputs, outputs = self.axes.sizes(self.own()[0].shape)

@@ -3,7 +3,8 @@
 from typing import ClassVar
 
 from kerasft import deltas
-from kerasft.errors import UserError
+from kerasft.axes import Axes
+from kerasft.checks import check_whole
 from kerasft.methods.base import Method
 
 
@@ -23,8 +24,7 @@ class PrefixTuning(Method):
     starts_as_pretrained = False
 
     def __init__(self, length=20):
-        if not isinstance(length, int) or length < 1:
-            raise UserError(f"prefix_tuning: length must be a whole number, 1 or more. Received: length={length!r}")
+        check_whole("prefix_tuning", "length", length)
         self.length = length
 
     def prepare(self, preprocessor):
@@ -51,7 +51,7 @@ class Prefix(deltas.Delta):
         self.length = length
 
     def build_for(self, layer):
-        _, outputs = deltas.Axes(layer).sizes(layer.kernel.shape)
+        _, outputs = Axes(layer).sizes(layer.kernel.shape)
         self.vectors = self.add_weight(name="vectors", shape=(self.length, *outputs), initializer="random_normal")
 
     def call(self, inputs, outputs):

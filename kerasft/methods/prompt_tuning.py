@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from kerasft import deltas
-from kerasft.errors import UserError
+from kerasft.checks import check_whole
 from kerasft.methods.base import Method
 
 
@@ -28,8 +28,7 @@ class PromptTuning(Method):
     starts_as_pretrained = False
 
     def __init__(self, length=20, text=None):
-        if not isinstance(length, int) or length < 1:
-            raise UserError(f"prompt_tuning: length must be a whole number, 1 or more. Received: length={length!r}")
+        check_whole("prompt_tuning", "length", length)
         self.length = length
         self.text = text
         self.ids = None

@@ -88,7 +88,6 @@ class HiddenStates:
 
     def __init__(self, teacher, model):
         theirs, ours = _blocks(teacher), _blocks(model)
-        self.teacher = teacher
         self.theirs = [tap(layer) for layer in _spread(theirs, len(ours))]
         self.ours = [tap(layer) for layer in ours]
         width, wanted = _width(ours[-1]), _width(theirs[-1])
@@ -96,18 +95,15 @@ class HiddenStates:
         if width != wanted:
             self.projection = model.beside("distillation", lambda: _projection(width, wanted))
 
-    def apart(self, x, read):
-        """Returns the mean squared difference of each row, `(rows,)`; `read` are the outputs of `ours`."""
-        with contextlib.ExitStack() as stack:
-            found = [stack.enter_context(one.reading()) for one in self.theirs]
-            self.teacher(x, training=False)
-        mask = _mask(x, read[0])
+    def apart(self, x, ours, theirs):
+        """Returns the mean squared difference of each row, `(rows,)`, of what the taps of either side read."""
+        mask = _mask(x, ours[0])
         total = 0.0
-        for mine, (theirs, *_) in zip(read, found, strict=True):
+        for mine, taught in zip(ours, theirs, strict=True):
             mine = tf.cast(mine, "float32")
-            difference = (self.projection(mine) if self.projection else mine) - tf.cast(theirs, "float32")
+            difference = (self.projection(mine) if self.projection else mine) - tf.cast(taught, "float32")
             total += _mean(tf.reduce_mean(tf.square(difference), -1), mask)
-        return total / len(read)
+        return total / len(ours)
 
 
 class AttentionMaps:
@@ -121,19 +117,23 @@ class AttentionMaps:
 
     def __init__(self, teacher, model):
         ours = _projections(model)
-        self.teacher = teacher
         self.theirs = [tap(layer) for pair in _spread(_projections(teacher), len(ours)) for layer in pair]
         self.ours = [tap(layer) for pair in ours for layer in pair]
 
-    def apart(self, x, read):
-        """Returns the mean squared difference of each row, `(rows,)`; `read` are the outputs of `ours`."""
-        with contextlib.ExitStack() as stack:
-            found = [stack.enter_context(one.reading()) for one in self.theirs]
-            self.teacher(x, training=False)
-        mask = _mask(x, read[0])
-        ours, theirs = _maps(read, mask), _maps([first for first, *_ in found], mask)
-        squares = [tf.reduce_sum(tf.square(one - two), -1) for one, two in zip(ours, theirs, strict=True)]
+    def apart(self, x, ours, theirs):
+        """Returns the mean squared difference of each row, `(rows,)`, of what the taps of either side read."""
+        mask = _mask(x, ours[0])
+        maps = zip(_maps(ours, mask), _maps(theirs, mask), strict=True)
+        squares = [tf.reduce_sum(tf.square(one - two), -1) for one, two in maps]
         return sum(_mean(square, mask) for square in squares) / len(squares)
+
+
+@contextlib.contextmanager
+def reading(taps):
+    """Gives a function that returns what each of these taps read first meanwhile."""
+    with contextlib.ExitStack() as stack:
+        found = [stack.enter_context(one.reading()) for one in taps]
+        yield lambda: [first for first, *_ in found]
 
 
 def _maps(read, mask):

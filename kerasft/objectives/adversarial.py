@@ -6,7 +6,7 @@ from typing import ClassVar
 import tensorflow as tf
 
 from kerasft import deltas
-from kerasft.objectives._checks import check, check_name, check_whole
+from kerasft.checks import check, check_name, check_whole
 from kerasft.objectives._distributions import divergence, is_multi_label
 from kerasft.objectives._perturbation import Perturbed, euclidean, greatest
 from kerasft.objectives.base import Objective

@@ -5,8 +5,8 @@ from typing import ClassVar
 import numpy as np
 import tensorflow as tf
 
+from kerasft.checks import check
 from kerasft.errors import UserError
-from kerasft.objectives._checks import check
 from kerasft.objectives.base import Objective
 
 

@@ -2,14 +2,14 @@
 
 import contextlib
 import threading
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
 
+from kerasft.checks import check
 from kerasft.errors import UserError
 from kerasft.objectives import _teacher
-from kerasft.objectives._checks import check
 from kerasft.objectives._distributions import divergence, is_multi_label
 from kerasft.objectives.base import Objective
 
@@ -51,7 +51,7 @@ class Distillation(Objective):
         self.weight = weight
         self.hidden = hidden
         self.attention = attention
-        self.inner = None
+        self.inner: Any = None
         self.local = threading.local()
 
     def prepare(self, tuner, frame):
@@ -75,7 +75,7 @@ class Distillation(Objective):
     @contextlib.contextmanager
     def forward(self, model, x, y):
         with contextlib.ExitStack() as stack:
-            self.local.read = [[stack.enter_context(one.reading()) for one in pair.ours] for _, pair in self.pairs]
+            self.local.ours = [stack.enter_context(_teacher.reading(pair.ours)) for _, pair in self.pairs]
             yield x
 
     def loss(self, inner, y, y_pred):
@@ -84,10 +84,15 @@ class Distillation(Objective):
     def __call__(self, model, x, y, y_pred, extra=None):
         multi, t = is_multi_label(y, y_pred), self.temperature
         apart = model.mixed(lambda taught, outputs: divergence(taught / t, outputs / t, multi))
-        term = self.weight * t**2 * apart(extra, y_pred)
-        for (weight, pair), read in zip(self.pairs, self.local.read, strict=True):
-            term += weight * pair.apart(x, [first for first, *_ in read])
-        return term
+        return self.weight * t**2 * apart(extra, y_pred) + (self._inside(x) if self.pairs else 0.0)
+
+    def _inside(self, x):
+        """Returns how far hidden states and attention are from the teacher's, which makes one pass for both."""
+        with contextlib.ExitStack() as stack:
+            theirs = [stack.enter_context(_teacher.reading(pair.theirs)) for _, pair in self.pairs]
+            self.inner(x, training=False)
+        both = zip(self.pairs, self.local.ours, theirs, strict=True)
+        return sum(weight * pair.apart(x, ours(), taught()) for (weight, pair), ours, taught in both)
 
 
 class Rows:

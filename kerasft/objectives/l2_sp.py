@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import keras
 
-from kerasft.objectives._checks import check
+from kerasft.checks import check
 from kerasft.objectives._starts import Starts, backbone_weights
 from kerasft.objectives.base import Objective
 

@@ -4,8 +4,8 @@ from typing import ClassVar
 
 import tensorflow as tf
 
+from kerasft.checks import check
 from kerasft.errors import UserError
-from kerasft.objectives._checks import check
 from kerasft.objectives._starts import Starts, backbone_weights
 from kerasft.objectives.base import Objective
 

@@ -6,8 +6,8 @@ from typing import ClassVar
 import tensorflow as tf
 
 from kerasft import deltas
+from kerasft.checks import check
 from kerasft.errors import UserError
-from kerasft.objectives._checks import check
 from kerasft.objectives.base import Objective
 from kerasft.taps import tap
 

@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from kerasft import taps
+from kerasft.checks import check
 from kerasft.errors import UserError
-from kerasft.objectives._checks import check
 from kerasft.objectives.base import Objective
 from kerasft.pipeline import batching
 

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from kerasft.objectives._checks import check
+from kerasft.checks import check
 from kerasft.objectives._distributions import divergence, is_multi_label
 from kerasft.objectives.base import Objective
 

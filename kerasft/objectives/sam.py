@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import tensorflow as tf
 
-from kerasft.objectives._checks import check
+from kerasft.checks import check
 from kerasft.objectives.base import Objective
 
 

@@ -100,7 +100,9 @@ def test_hidden_states_are_compared_by_their_mean_square(make_model, batch):
     mask = batch.padding_mask
     squares = [((a[0].numpy() - b[0].numpy()) ** 2).mean(-1) for a, b in ((first, third), (second, fourth))]
     expected = np.mean([(square * mask).sum(-1) / mask.sum(-1) for square in squares], axis=0)
-    np.testing.assert_allclose(pair.apart(batch.texts, [first[0], second[0]]), expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        pair.apart(batch.texts, [first[0], second[0]], [third[0], fourth[0]]), expected, rtol=1e-5
+    )
 
 
 def test_attention_maps_are_compared_by_their_mean_over_heads(make_model, batch):
@@ -120,7 +122,7 @@ def test_attention_maps_are_compared_by_their_mean_over_heads(make_model, batch)
     for number in (0, 2):
         one, two = (maps(*found[number : number + 2], mask) for found in read.values())
         squares.append((((one - two) ** 2).sum(-1) * mask).sum(-1) / mask.sum(-1))
-    found = pair.apart(batch.texts, read["ours"])
+    found = pair.apart(batch.texts, read["ours"], read["theirs"])
     np.testing.assert_allclose(found, np.mean(squares, axis=0), rtol=1e-4)
     assert (found.numpy() > 0).all()
 

@@ -14,7 +14,7 @@ from kerasft.fine_tuner import FineTuner
 from kerasft.methods.base import Stage
 from kerasft.training import callbacks as training_callbacks
 from kerasft.training import fit as training
-from tests.training.test_checkpoint import Crash
+from tests.interruption import Crash
 
 
 def settings(made):

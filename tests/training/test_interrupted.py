@@ -2,29 +2,14 @@
 
 import hashlib
 
-import keras
 import pytest
 
 from kerasft.fine_tuner import FineTuner
 from kerasft.training import checkpoint
+from tests.interruption import Crash
 
 SGD = {"name": "sgd", "momentum": 0.9}
 LORA = {"name": "lora", "dropout": 0.2}
-
-
-class Interrupt(keras.callbacks.Callback):
-    """Breaks off in the middle of an epoch."""
-
-    def __init__(self, epoch):
-        super().__init__()
-        self.at = epoch
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.now = epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        if self.now == self.at and batch == 1:
-            raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize(
@@ -48,6 +33,6 @@ def test_weights_are_the_same_file(make_tiny, reviews, tmp_path, method, optimiz
         return hashlib.sha256((directory / "weights.safetensors").read_bytes()).hexdigest()
 
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "run", [Interrupt(epoch)])
+        train(tmp_path / "run", [Crash(epoch)])
     assert checkpoint.read(tmp_path / "run" / "checkpoint")[0] == epoch
     assert train(tmp_path / "run") == train(tmp_path / "whole")
