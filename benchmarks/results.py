@@ -1,4 +1,4 @@
-"""From the runs of a suite to its JSON, its table of medians and its picture."""
+"""From the runs of a suite to its JSON, its table and its picture."""
 
 import json
 import os
@@ -12,6 +12,7 @@ FIGURES = {
     "training_seconds": "training, s",
     "peak_rss_mb": "peak memory, MB",
 }
+MEANS = ("accuracy",)  # Of the others, which a busy machine disturbs now and then, the median is shown.
 RATIOS = ("steady_examples_per_second", "peak_rss_mb")
 
 
@@ -27,7 +28,7 @@ def write(folder, suite, jobs, runs):
     folder.mkdir(parents=True, exist_ok=True)
     summary = {job: _summary([run for run in runs if run["name"] == job]) for job in jobs}
     ratios = {
-        job: {key: summary[job][key]["median"] / summary[jobs[0]][key]["median"] for key in RATIOS} for job in jobs
+        job: {key: summary[job][key]["typical"] / summary[jobs[0]][key]["typical"] for key in RATIOS} for job in jobs
     }
     content = {"suite": suite, "machine": machine(), "summary": summary, "ratios": ratios, "runs": runs}
     (folder / f"{suite}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -53,7 +54,11 @@ def machine():
 
 def _summary(runs):
     values = {key: [run[key] for run in runs] for key in FIGURES}
-    return {key: {"median": statistics.median(v), "min": min(v), "max": max(v)} for key, v in values.items()}
+    return {key: {"typical": _typical(key, v), "min": min(v), "max": max(v)} for key, v in values.items()}
+
+
+def _typical(key, values):
+    return statistics.fmean(values) if key in MEANS else statistics.median(values)
 
 
 def _table(content):
@@ -65,7 +70,7 @@ def _table(content):
     lines = [
         f"# {content['suite']}",
         "",
-        f"Median of {repeats} runs (lowest to highest), jobs in turn; ratios to {first}. "
+        f"Median, of accuracy the mean, of {repeats} runs (lowest to highest), jobs in turn; ratios to {first}. "
         f"{where['processor']} ({bfloat16} bfloat16), {where['cores']} cores, {where['memory_gib']} GiB. "
         f"Versions and settings of every run are in {content['suite']}.json.",
         "",
@@ -81,7 +86,7 @@ def _table(content):
 
 def _cell(key, figure):
     digits = ".4f" if key == "accuracy" else ".0f" if key == "peak_rss_mb" else ".1f"
-    return f"{figure['median']:{digits}} ({figure['min']:{digits}} to {figure['max']:{digits}})"
+    return f"{figure['typical']:{digits}} ({figure['min']:{digits}} to {figure['max']:{digits}})"
 
 
 def _plot(summary, path):
@@ -95,12 +100,12 @@ def _plot(summary, path):
     shown = ("accuracy", "steady_examples_per_second", "peak_rss_mb")
     figure, axes = plt.subplots(1, len(shown), figsize=(11, 0.9 + 0.45 * len(jobs)), sharey=True, layout="constrained")
     for axis, key in zip(axes, shown, strict=True):
-        low, medians, high = ([summary[job][key][which] for job in jobs] for which in ("min", "median", "max"))
+        low, typical, high = ([summary[job][key][which] for job in jobs] for which in ("min", "typical", "max"))
         if key == "accuracy":  # Its axis does not begin at 0, so it has no bars.
-            axis.scatter(medians, jobs, color=colors, zorder=2)
+            axis.scatter(typical, jobs, color=colors, zorder=2)
             axis.grid(axis="x", alpha=0.3)
         else:
-            axis.barh(jobs, medians, color=colors)
+            axis.barh(jobs, typical, color=colors)
         axis.hlines(jobs, low, high, color="black", linewidth=1)
         axis.set_title(FIGURES[key], fontsize=10)
         axis.spines[["top", "right"]].set_visible(False)

@@ -3,7 +3,7 @@
 python -m benchmarks.run all --data DATA                 every suite, three times each
 python -m benchmarks.run sst2_speed --data DATA --quick  a try-out of one suite, results in a temporary folder
 
-Results go to benchmarks/results/: <suite>.json with every run, <suite>.md with medians, <suite>.png.
+Results go to benchmarks/results/: <suite>.json with every run, <suite>.md with its table, <suite>.png.
 """
 
 import argparse

@@ -5,7 +5,7 @@ import functools
 import os
 from typing import Any
 
-from kerasft import deltas, quantization, registry, run_folder, weights
+from kerasft import deltas, quantization, run_folder, weights
 from kerasft.errors import UserError, nearest
 
 # What of a FineTuner is the base's; all else is the adapter's: task, head, method, deltas, recipe, folder.
@@ -128,7 +128,7 @@ def _read(directory, tuner):
         other = type(tuner)(**arguments)
         if other.task.modality != tuner.task.modality:
             raise UserError(f"It reads {other.task.modality}. Received: {directory!r}")
-        if isinstance(other.method, registry.find("methods", "qlora")):
+        if not other.method.shares_base:
             raise UserError(f"It would quantize the base for all. Received: {directory!r}")
         vars(other).update(strategy=tuner.strategy, pretrained=tuner.pretrained)
         return other

@@ -49,7 +49,12 @@ class Delta(keras.layers.Layer):
 
 
 def attach(layer, delta):
-    """Puts `delta` beside `layer`, from the next call on. Call within the scope of the strategy."""
+    """Puts `delta` beside `layer`, from the next call on. Call within the scope of the strategy.
+
+    Raises: UserError if the layer has one of this name.
+    """
+    if any(isinstance(other, Delta) and other.name == delta.name for other in surgery.sublayers(layer)):
+        raise UserError(f"A layer takes a {delta.name} once. Received: a second one for {layer.path}")
     delta.dtype_policy = layer.dtype_policy
     with weights.beside(layer, delta):
         delta.build_for(layer)

@@ -167,12 +167,18 @@ def test_runs_that_hold_weights_of_the_base_are_refused(preset, save, reviews, m
     assert_answers_as(tuner, reviews)
 
 
-def test_a_quantized_base_is_not_shared(make_tiny, preset, save, reviews):
-    quantized = save("quantized", preset, "qlora")
+STAGES_WITH_QLORA = {"name": "stages", "stages": [{"method": "linear_probe", "epochs": 1}, {"method": "qlora"}]}
+
+
+@pytest.mark.parametrize("method", ["qlora", STAGES_WITH_QLORA], ids=["qlora", "stages"])
+def test_a_run_that_quantizes_is_refused(preset, save, reviews, method):
     tuner = kerasft.load(reviews)
     with pytest.raises(UserError, match="would quantize the base for all. Received"):
-        tuner.add(quantized)
+        tuner.add(save("quantized", preset, method))
     assert_answers_as(tuner, reviews)
+
+
+def test_a_quantized_base_is_not_shared(make_tiny, reviews):
     tuner = FineTuner("text_classification", make_tiny("bert"), "qlora", labels=["no", "yes"])
     with pytest.raises(UserError, match="quantized base cannot be shared. Received: method='qlora'"):
         tuner.add(reviews)

@@ -35,10 +35,12 @@ class Method:
         learning_rate: dict. Default peak learning rate of AdamW for each modality that the method works with.
         starts_as_pretrained: bool. False if already before the first step the backbone's outputs are not those that it
             was pretrained to give.
+        shares_base: bool. False if the backbone's weights are no longer those that another method could start from.
     """
 
     learning_rate: ClassVar[dict] = {"text": 5e-5, "image": 5e-4}
     starts_as_pretrained = True
+    shares_base = True
 
     def prepare(self, preprocessor):
         """Makes room in the inputs for what the method puts there itself; called once, before any data are read."""

@@ -26,6 +26,7 @@ class QLoRA(LoRA):
     """
 
     starts_as_pretrained = False
+    shares_base = False
 
     def __init__(self, rank=8, alpha=None, dropout=0.0, layers=None, bits=4):
         super().__init__(rank, alpha, dropout, layers)

@@ -63,6 +63,7 @@ class Stages(Method):
         shared = {name: rate for name, rate in rates[-1].items() if all(name in other for other in rates)}
         self.learning_rate = shared  # type: ignore[misc]  # That of its class stands for any methods.
         self.starts_as_pretrained = all(part.method.starts_as_pretrained for part in self.parts)
+        self.shares_base = all(part.method.shares_base for part in self.parts)
         self.deltas, self.dropout_rates = [], []
 
     def get_config(self):

@@ -48,6 +48,11 @@ def test_each_with_its_epochs_and_rate(model):
     assert method.learning_rate == {"text": 5e-5, "image": 5e-4}
 
 
+def test_one_kind_of_delta_belongs_to_one_stage(model):
+    with pytest.raises(UserError, match="takes a lora once. Received: a second one for .*value"):
+        started(model, [{"method": "lora", "epochs": 1}, {"method": {"name": "lora", "rank": 4}}], epochs=2)
+
+
 def test_each_trains_what_its_method_does_and_no_weights_of_others(model):
     stages = [{"method": name, "epochs": 1} for name in ("lora", "adapter", "linear_probe", "full")]
     rates, (found, _) = dropout_rates(model), started(model, stages, epochs=4)
