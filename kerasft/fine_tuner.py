@@ -127,6 +127,7 @@ class FineTuner(Adapters):
             model = FineTunedModel(backbone, self.task.head(self.pretrained), self.objectives)
             if self.task.modality == "text":
                 lean.apply(model)
+                lean.skip_unread_tokens(model)
             self.method.attach(model)
         model.set_seed(self.arguments["seed"])
         self.method.apply(model)

@@ -1,8 +1,11 @@
-"""The same numbers with less memory: backward passes that keep one tensor where autodiff keeps several."""
+"""The same numbers for less: backward passes that keep one tensor where autodiff keeps several, and no unread token."""
 
+import contextlib
 import functools
+import threading
 
 import keras
+import keras_hub
 import tensorflow as tf
 
 from kerasft import surgery
@@ -25,6 +28,29 @@ def apply(model):
             layer.activation = exact_gelu
         elif getattr(activation, "__name__", "") == "gelu_approximate":  # KerasHub's
             layer.activation = approximate_gelu
+
+
+def skip_unread_tokens(model):
+    """Has the last block of an encoder compute the first token alone, where the model's head reads no other.
+
+    Of the multiplications of a 6-layer BERT this saves a seventh. A block that objectives look into stays whole, and
+    so it does within other models that share it.
+    """
+    block = surgery.maker(model.head, "tokens") if model.head.pooling == "first" else None
+    if isinstance(block, keras_hub.layers.TransformerEncoder):
+        model.read_at_first_token = block
+        if getattr(block.call, "func", None) is not _call_last_block:
+            block.call = functools.partial(_call_last_block, block, block.call)
+
+
+@contextlib.contextmanager
+def reading_first_token(block):
+    """Lets `skip_unread_tokens` act on this block, or on none for None, in the calls of this thread meanwhile."""
+    before, _thread.block = getattr(_thread, "block", None), block
+    try:
+        yield
+    finally:
+        _thread.block = before
 
 
 @tf.custom_gradient
@@ -93,6 +119,16 @@ def _call_dropout(layer, inputs, training=False):
     if not training or layer.rate == 0:  # LinearProbe sets the rate to 0.
         return inputs
     return dropout(inputs, layer.rate, layer.seed_generator.next())
+
+
+def _call_last_block(block, call, inputs, padding_mask=None, training=None):
+    is_read_whole = getattr(_thread, "block", None) is not block
+    if is_read_whole or any(hasattr(part, "tap") for part in (block, *surgery.all_layers(block))):
+        return call(inputs, padding_mask=padding_mask, training=training)
+    return surgery.encode_first_token(block, inputs, padding_mask, training)
+
+
+_thread = threading.local()
 
 
 def _is_plain(layer):

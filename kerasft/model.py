@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasft import weights
+from kerasft import lean, weights
 from kerasft.errors import UserError
 
 # One batch: loss, outputs, terms by objective, gradients, and what else the pass leaves behind, `[(variable, value)]`.
@@ -33,6 +33,7 @@ class FineTunedModel(keras.Model):
     """
 
     others = types.SimpleNamespace(layers={})  # Hidden in it from Keras, which would make them parts of the model.
+    read_at_first_token = None  # The block of which `lean.skip_unread_tokens` computes one token.
 
     def __init__(self, backbone, head, objectives=(), **kwargs):
         found = features(backbone)
@@ -86,7 +87,8 @@ class FineTunedModel(keras.Model):
             state.assign([value, 0])
 
     def __call__(self, inputs, *args, **kwargs):
-        return super().__call__(_parted(inputs)[0], *args, **kwargs)  # Keras builds the metrics with a whole batch.
+        with lean.reading_first_token(self.read_at_first_token):
+            return super().__call__(_parted(inputs)[0], *args, **kwargs)  # Keras builds the metrics with a whole batch.
 
     def train_step(self, data):
         """Keras's, with the objectives' part in it."""

@@ -178,6 +178,32 @@ def set_feed_forward_activation(encoder, activation):
     encoder.activation = encoder._feedforward_intermediate_dense.activation = activation
 
 
+def maker(layer, name):
+    """Returns the layer whose only call makes the input `name` of a layer of a functional model, or None."""
+    operation = layer._inbound_nodes[0].arguments.args[0][name]._keras_history.operation
+    return operation if len(operation._inbound_nodes) == 1 else None
+
+
+def encode_first_token(encoder, x, padding_mask, training):
+    """Returns a KerasHub `TransformerEncoder`'s output at the first token, `(batch, 1, width)`, and computes no other.
+
+    Ends when its `call` takes the query apart from what it attends to.
+    """
+    first = x[:, :1]
+    before, after = _norms(encoder, encoder._self_attention_layer_norm)
+    x = before(x)
+    mask = padding_mask[:, None]
+    attended = encoder._self_attention_layer(query=x[:, :1], value=x, attention_mask=mask, training=training)
+    x = after(first + encoder._self_attention_dropout(attended, training=training))
+    before, after = _norms(encoder, encoder._feedforward_layer_norm)
+    inner = encoder._feedforward_output_dense(encoder._feedforward_intermediate_dense(before(x)))
+    return after(x + encoder._feedforward_dropout(inner, training=training))
+
+
+def _norms(encoder, norm):
+    return (norm, tf.identity) if encoder.normalize_first else (tf.identity, norm)
+
+
 def summary_writers(callback):
     """Returns the training and the validation writer of a `keras.callbacks.TensorBoard`, within `fit`.
 

@@ -6,6 +6,9 @@ import pytest
 import tensorflow as tf
 
 from kerasft import lean
+from kerasft.model import FineTunedModel
+from kerasft.taps import tap
+from kerasft.tasks.text_classification import TextClassification
 
 X = tf.constant(np.random.default_rng(0).normal(size=(4, 7, 16)) * 3, tf.float32)
 
@@ -82,6 +85,52 @@ def test_a_whole_model_gives_the_same_outputs_and_gradients(make_tiny):
         lean.apply(backbone)
     for before, after in zip(*results, strict=True):
         np.testing.assert_allclose(after, before, atol=2e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("normalize_first", [False, True])
+def test_the_last_block_computes_no_token_that_the_head_does_not_read(make_tiny, normalize_first):
+    random = np.random.default_rng(0)
+    inputs = {
+        "token_ids": random.integers(5, 40, (3, 9)),
+        "segment_ids": np.zeros((3, 9), int),
+        "padding_mask": np.array([[1] * 9, [1] * 6 + [0] * 3, [1] * 2 + [0] * 7]),
+    }
+    model = first_token_model(make_tiny("bert", dropout=0.0))
+    model.get_layer("transformer_layer_1").normalize_first = normalize_first
+    results = []
+    for skip in (False, True):
+        if skip:
+            lean.skip_unread_tokens(model)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.sin(model(inputs)))
+        weights = [w for w in model.trainable_weights if not w.path.endswith("embeddings")]
+        results.append([loss, *tape.gradient(loss, [w.value for w in weights])])
+    for before, after in zip(*results, strict=True):
+        np.testing.assert_allclose(after, before, atol=1e-5)
+
+
+def test_a_block_that_others_read_stays_whole(make_tiny):
+    model = first_token_model(make_tiny("bert"))
+    lean.skip_unread_tokens(model)
+    block, arguments = model.get_layer("transformer_layer_1"), (np.ones((3, 9, 16), "float32"), np.ones((3, 9), int))
+    assert block(*arguments).shape == (3, 9, 16)  # As a part of some other model.
+    with lean.reading_first_token(block):
+        assert block(*arguments).shape == (3, 1, 16)
+    with tap(block).reading() as seen:
+        model({name: np.ones((3, 9), int) for name in ("token_ids", "segment_ids", "padding_mask")})
+    assert seen[0].shape == (3, 9, 16)
+
+
+def first_token_model(pretrained):
+    task = TextClassification(labels=["a", "b"], pooling="first")
+    return FineTunedModel(pretrained.backbone, task.head(pretrained))
+
+
+def test_every_token_is_computed_where_it_is_read(make_tiny):
+    pretrained = make_tiny("bert")
+    model = FineTunedModel(pretrained.backbone, TextClassification(labels=["a", "b"], pooling="mean").head(pretrained))
+    lean.skip_unread_tokens(model)
+    assert "call" not in vars(model.get_layer("transformer_layer_1"))
 
 
 def test_other_normalisations_stay_as_they_are():
