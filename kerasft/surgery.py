@@ -155,6 +155,14 @@ def load_backbone(cls, preset, load_weights):
     return get_preset_loader(preset).load_backbone(cls, load_weights)
 
 
+def hugging_face_tensor(preset, name):
+    """Returns a tensor of a Hugging Face preset's safetensors by the end of its name, whatever comes before it."""
+    from keras_hub.src.utils.transformers.safetensor_utils import SafetensorLoader
+
+    with SafetensorLoader(preset) as loader:
+        return loader.get_tensor(name)
+
+
 def set_dtype_policy(model, policy):
     """Sets the dtype policy of the layers below the head and forgets compiled functions.
 

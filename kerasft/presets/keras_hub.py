@@ -5,6 +5,7 @@ import json
 import os
 from pathlib import Path
 
+from kerasft import surgery
 from kerasft.errors import UserError
 from kerasft.presets import _tables
 from kerasft.presets.base import Pretrained, image_size_of, import_own_classes, modality_of, unknown
@@ -12,11 +13,17 @@ from kerasft.presets.base import Pretrained, image_size_of, import_own_classes, 
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 # Hugging Face's `model_type`s whose tokenizer is BERT's WordPiece.
 WORD_PIECE = ("bert", "distilbert")
-# What KerasHub's BERT computes, whatever the config says.
-BERT = {
-    "hidden_act": ("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh"),
-    "layer_norm_eps": (1e-12,),
-    "position_embedding_type": ("absolute",),
+# What Hugging Face takes for a setting that a config leaves out, and what KerasHub computes, whatever the config says.
+DEFAULTS = {"hidden_act": "gelu", "layer_norm_eps": 1e-12, "position_embedding_type": "absolute"}
+ROBERTA = {"hidden_act": ("gelu",), "layer_norm_eps": (1e-5,), "position_embedding_type": ("absolute",)}
+FIXED = {
+    "bert": {
+        "hidden_act": ("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh"),
+        "layer_norm_eps": (1e-12,),
+        "position_embedding_type": ("absolute",),
+    },
+    "roberta": ROBERTA,
+    "xlm-roberta": ROBERTA,
 }
 
 
@@ -24,7 +31,8 @@ def load(name, weights=True):
     """Loads a preset with KerasHub.
 
     A BERT from Hugging Face becomes an `ExactBertBackbone` and, like a DistilBERT, gets an `ExactBertTokenizer`:
-    outputs and ids equal those of the original.
+    outputs and ids equal those of the original. A RoBERTa's embedding of the token type, which KerasHub leaves out, is
+    added to those of the positions.
 
     Args:
         name: str. Name in KerasHub's tables, `kaggle://…`, `hf://…`, or a folder, which must exist or begin with
@@ -76,27 +84,23 @@ def _load(name, preset, weights):
     origin = config.get("model_type")  # only Hugging Face's configs have one
     # KerasHub takes 1e-6 for every Llama: 2e-2 off in the logits of SmolLM2, which has 1e-5.
     options = {"layer_norm_epsilon": config.get("rms_norm_eps", 1e-6)} if origin == "llama" else {}
-    if origin == "bert":
-        _check_bert(config)
+    for key, allowed in FIXED.get(origin, {}).items():
+        value = config.get(key, DEFAULTS[key])
+        if value not in allowed:
+            choice = " or ".join(map(str, allowed))
+            raise UserError(f"{origin} can only be loaded with {key} {choice}. Received: {key}={value!r}")
     if origin == "bert" and config.get("hidden_act", "gelu") == "gelu":
-        from kerasft import surgery
         from kerasft.presets._bert import ExactBertBackbone
 
         backbone = surgery.load_backbone(ExactBertBackbone, preset, weights)
     else:
         backbone = models.Backbone.from_preset(preset, load_weights=weights, **options)
+    if origin == "roberta" and weights:
+        positions = backbone.embeddings.position_embedding.position_embeddings
+        positions.assign(positions + surgery.hugging_face_tensor(preset, "embeddings.token_type_embeddings.weight")[0])
     modality = modality_of(backbone)
     converter = _tokenizer(preset, origin) if modality == "text" else _image_converter(preset, backbone)
     return Pretrained(name, backbone, modality, converter, causal=modality == "text" and is_causal(backbone))
-
-
-def _check_bert(config):
-    """Raises if the BERT differs from the only one that KerasHub has, which it would load all the same."""
-    for key, allowed in BERT.items():
-        if config.get(key, allowed[0]) not in allowed:
-            raise UserError(
-                f"BERT can only be loaded with {key} {' or '.join(map(str, allowed))}. Received: {key}={config[key]!r}"
-            )
 
 
 def _tokenizer(preset, origin):

@@ -3,6 +3,7 @@ import json
 import keras_hub
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from kerasft.errors import UserError
 from kerasft.presets import base
@@ -58,6 +59,58 @@ def test_a_bert_that_kerashub_would_load_wrongly_is_refused(hugging_face_bert, k
     (hugging_face_bert / "config.json").write_text(json.dumps({**config, key: value}))
     with pytest.raises(UserError, match=f"can only be loaded with {key} .*Received: {key}={value!r}"):
         source.load(str(hugging_face_bert))
+
+
+@pytest.fixture
+def hugging_face_roberta(tmp_path):
+    """Returns a function that writes a RoBERTa of random weights with this embedding of the token type."""
+    config = {
+        "model_type": "roberta",
+        "vocab_size": 9,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "hidden_size": 8,
+        "intermediate_size": 16,
+        "hidden_dropout_prob": 0.0,
+        "max_position_embeddings": 12,
+        "layer_norm_eps": 1e-5,
+    }
+    widths = {"intermediate.dense": (16, 8), "output.dense": (8, 16)}
+    denses = {f"attention.self.{name}": (8, 8) for name in ("query", "key", "value")}
+    denses |= {"attention.output.dense": (8, 8), **widths}
+    norms = ("attention.output.LayerNorm", "output.LayerNorm")
+    shapes = {"word_embeddings.weight": (9, 8), "LayerNorm.weight": (8,), "LayerNorm.bias": (8,)}
+    shapes = {f"roberta.embeddings.{name}": shape for name, shape in shapes.items()}
+    for name, shape in {**denses, **dict.fromkeys(norms, (8,))}.items():
+        shapes[f"roberta.encoder.layer.0.{name}.weight"] = shape
+        shapes[f"roberta.encoder.layer.0.{name}.bias"] = shape[:1]
+    random = np.random.default_rng(0)
+    tensors = {name: random.normal(size=shape).astype("float32") for name, shape in shapes.items()}
+    positions = random.normal(size=(12, 8)).astype("float32")
+
+    def write(token_type, changes=()):
+        tensors["roberta.embeddings.position_embeddings.weight"] = positions - token_type
+        tensors["roberta.embeddings.token_type_embeddings.weight"] = token_type[None]
+        safetensors.numpy.save_file(tensors, tmp_path / "model.safetensors")
+        (tmp_path / "config.json").write_text(json.dumps({**config, **dict(changes)}))
+        return str(tmp_path)
+
+    return write
+
+
+def test_a_robertas_token_type_counts(hugging_face_roberta, monkeypatch):
+    monkeypatch.setattr(source, "_tokenizer", lambda preset, origin: None)
+    tokens = {"token_ids": np.array([[0, 5, 6, 2]]), "padding_mask": np.ones((1, 4), int)}
+    # The same sums of both embeddings, so the same outputs.
+    token_types = (np.zeros(8, "float32"), np.linspace(-1, 1, 8, dtype="float32"))
+    without, with_one = (source.load(hugging_face_roberta(values)).backbone(tokens) for values in token_types)
+    np.testing.assert_allclose(with_one, without, atol=1e-5)
+
+
+@pytest.mark.parametrize(("key", "value"), [("hidden_act", "gelu_new"), ("layer_norm_eps", 1e-12)])
+def test_a_roberta_that_kerashub_would_load_wrongly_is_refused(hugging_face_roberta, key, value):
+    with pytest.raises(UserError, match=f"roberta can only be loaded with {key} .*Received: {key}={value!r}"):
+        source.load(hugging_face_roberta(np.zeros(8, "float32"), {key: value}))
 
 
 def test_a_llama_gets_the_epsilon_of_its_config(tmp_path, monkeypatch):
