@@ -23,6 +23,7 @@ def sst2(arguments):
         learning_rate=arguments.learning_rate,
         precision=arguments.precision,
         seed=arguments.seed,
+        pooling="first",  # As BertForSequenceClassification.
     )
     return tuner, _examples(arguments.train, arguments.rows), _examples(arguments.test)
 
