@@ -49,3 +49,16 @@ def product(x, kernel, read, letters, written):
     made = "".join(letter for letter in read + letters if letter not in summed)
     outputs = tf.tensordot(x, kernel, axes)
     return outputs if made == written else tf.einsum(f"{made}->{written}", outputs)
+
+
+def scaled(x, factor, axes, letters):
+    """Returns `tf.einsum(f"{axes},{letters}->{axes}", x, factor)`, as a multiplication with broadcasting.
+
+    `tf.einsum` itself multiplies a matrix of one number with another for each number of `x`: hundreds of times as slow.
+    """
+    if "." in axes.lstrip("."):
+        return tf.einsum(f"{axes},{letters}->{axes}", x, factor)
+    order = sorted(letters, key=axes.index)
+    factor = tf.transpose(tf.convert_to_tensor(factor), [letters.index(letter) for letter in order])
+    sizes = dict(zip(order, factor.shape, strict=True))
+    return x * tf.reshape(factor, [sizes.get(letter, 1) for letter in axes.lstrip(".")])

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasft.axes import Axes, product
+from kerasft.axes import Axes, product, scaled
 
 RANDOM = np.random.default_rng(0)
 
@@ -50,3 +50,19 @@ def test_a_product_of_an_unknown_number_of_rows():
     assert function(np.zeros((0, 3, 4), "float32")).shape == (0, 3, 5)
     x = RANDOM.normal(size=(2, 3, 4)).astype("float32")
     np.testing.assert_allclose(function(x), x @ kernel.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("axes", "letters", "shape", "sizes"),
+    [
+        ("...a", "a", (2, 3, 4), (4,)),
+        ("abcd", "cd", (2, 3, 4, 5), (4, 5)),
+        ("abcd", "db", (2, 3, 4, 5), (5, 3)),
+        ("ab", "a", (3, 4), (3,)),
+        ("a...b", "b", (2, 3, 4), (4,)),
+    ],
+)
+def test_scaled_is_what_an_einsum_makes(axes, letters, shape, sizes):
+    x, factor = (tf.constant(RANDOM.normal(size=size).astype("float32")) for size in (shape, sizes))
+    expected = tf.einsum(f"{axes},{letters}->{axes}", x, factor)
+    np.testing.assert_allclose(scaled(x, factor, axes, letters), expected, atol=1e-6)

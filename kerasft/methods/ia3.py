@@ -5,7 +5,7 @@ from typing import ClassVar
 import keras
 
 from kerasft import deltas
-from kerasft.axes import Axes
+from kerasft.axes import Axes, scaled
 from kerasft.methods.base import Method
 
 
@@ -57,18 +57,18 @@ class Scale(deltas.Delta):
     def build_for(self, layer):
         axes = Axes(layer)
         inputs, outputs = axes.sizes(layer.kernel.shape)
-        shape, letters, scaled = inputs, axes.inputs, axes.read
+        shape, letters, scaled_axes = inputs, axes.inputs, axes.read
         if self.place == "linear":
-            shape, letters, scaled = outputs, axes.outputs, axes.written
+            shape, letters, scaled_axes = outputs, axes.outputs, axes.written
         self.factor = self.add_weight(name="factor", shape=shape, initializer="ones")
         self.factor.decays = False
-        self.equation = f"{scaled},{letters}->{scaled}"
-        self.kernel_equation = f"{axes.kernel},{letters}->{axes.kernel}"
+        self.axes, self.kernel_axes, self.letters = scaled_axes, axes.kernel, letters
 
     def call(self, inputs, outputs=None):
-        return keras.ops.einsum(self.equation, inputs if self.place == "input" else outputs, self.factor)
+        values = inputs if self.place == "input" else outputs
+        return scaled(values, self.factor, self.axes, self.letters)
 
     def merge(self, layer):
-        layer.kernel.assign(keras.ops.einsum(self.kernel_equation, layer.kernel, self.factor))
+        layer.kernel.assign(scaled(layer.kernel, self.factor, self.kernel_axes, self.letters))
         if self.place == "linear" and layer.bias is not None:
             layer.bias.assign(layer.bias * self.factor)

@@ -7,7 +7,7 @@ from typing import ClassVar
 import keras
 
 from kerasft import deltas
-from kerasft.axes import Axes, product
+from kerasft.axes import Axes, product, scaled
 from kerasft.checks import check, check_whole
 from kerasft.errors import UserError
 from kerasft.methods import _peft
@@ -143,7 +143,7 @@ class LowRank(deltas.Delta):
         merged = kernel + self.change()
         if self.use_dora:
             factor = self.length / self._lengths(merged)
-            merged = keras.ops.einsum(f"{axes.kernel},{axes.outputs}->{axes.kernel}", merged, factor)
+            merged = scaled(merged, factor, axes.kernel, axes.outputs)
         kernel.assign(merged)
 
     def _turned(self, outputs, change):
@@ -153,7 +153,7 @@ class LowRank(deltas.Delta):
         length = keras.ops.stop_gradient(self._lengths(kernel + self.change()))
         factor, axes = self.length / length, self.axes
         linear = (outputs if bias is None else outputs - bias) + change
-        turned = keras.ops.einsum(f"{axes.written},{axes.outputs}->{axes.written}", linear, factor)
+        turned = scaled(linear, factor, axes.written, axes.outputs)
         return turned if bias is None else turned + bias
 
     def _lengths(self, kernel):
