@@ -9,6 +9,13 @@ class UserError(ValueError):
     """
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the training to stop, and its state is saved.
+
+    The command line leaves with exit code 75, by convention that of a temporary failure: the same command goes on.
+    """
+
+
 def nearest(name, allowed):
     """Returns ` Did you mean 'x'?` for the closest of `allowed`, or an empty string."""
     import difflib

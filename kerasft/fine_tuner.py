@@ -167,6 +167,7 @@ class FineTuner(Adapters):
         callbacks=(),
         directory=None,
         resume="auto",
+        save_freq=1000,
     ):
         """Checks the data, trains, keeps the best weights, evaluates on validation data and saves the run folder.
 
@@ -178,14 +179,16 @@ class FineTuner(Adapters):
             callbacks: sequence of str, dict or `keras.callbacks.Callback`. Names are files of `kerasft/callbacks/`,
                 such as `"ema"`; they act after kerasft's own.
             directory: path of the run folder, or None for `saved_models/<name>`.
-            resume: str. `"auto"` goes on after the last finished epoch of an interrupted run in `directory`;
-                `"never"` refuses a folder that holds one.
+            resume: str. `"auto"` goes on where an interrupted run in `directory` was, and ends in the same bits as if
+                nothing had happened; `"never"` starts anew in a folder beside it, `<directory>-2`.
+            save_freq: int. Steps between two savings of that state within an epoch; it is saved after each epoch too.
 
         Returns: keras.callbacks.History.
         Raises: UserError for unusable data or arguments, before weights are loaded; for learning rates of weights that
-            the model does not have, before anything is written.
+            the model does not have, before anything is written. Interrupted, a KeyboardInterrupt, after SIGINT or
+            SIGTERM, with the state saved; a second signal ends the process at once.
         """
-        self._check_fit(epochs, batch_size, resume)
+        self._check_fit(epochs, batch_size, resume, save_freq)
         callbacks = [registry.get("callbacks", callback) for callback in callbacks]
         distributions.check(self.strategy, batch_size, self.arguments["optimizer"])
         given = {"data": data, "validation_data": validation_data}
@@ -203,12 +206,18 @@ class FineTuner(Adapters):
             epochs=epochs,
             batch_size=batch_size,
             directory=directory,
+            save_freq=save_freq,
             replicas=self.strategy.num_replicas_in_sync if self.strategy else 1,
             precision=self.policy,
         )
         for objective in self.objectives:
             objective.prepare(self, train)
-        run_folder.claim(directory, self.recipe)
+        with run_folder.claimed(directory, self.recipe):
+            history = self._train(settings, stages, train, validation, callbacks)
+            self._finish(history, settings, train, validation)
+        return history
+
+    def _train(self, settings, stages, train, validation, callbacks):  # noqa: PLR0913
         console.show_weights(self.model)
         examples = [None if f is None else self.task.examples(f, self.preprocessor) for f in (train, validation)]
         console.show_data(examples[0], settings)
@@ -221,7 +230,6 @@ class FineTuner(Adapters):
             surgery.set_dtype_policy(self.model, "float32")
         with self._scope():
             training_callbacks.finish(self.model, callbacks, examples[0], settings)
-        self._finish(history, settings, train, validation)
         return history
 
     def _finish(self, history, settings, train, validation):
@@ -269,8 +277,8 @@ class FineTuner(Adapters):
         return train, validation
 
     @staticmethod
-    def _check_fit(epochs, batch_size, resume):
-        for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+    def _check_fit(epochs, batch_size, resume, save_freq):
+        for name, value in (("epochs", epochs), ("batch_size", batch_size), ("save_freq", save_freq)):
             if not isinstance(value, int) or value < 1:
                 raise UserError(f"{name} must be a whole number, 1 or more. Received: {name}={value!r}")
         if resume not in ("auto", "never"):

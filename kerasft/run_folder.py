@@ -1,5 +1,6 @@
 """The folder of a run: what is in it, and how it is written and read."""
 
+import contextlib
 import datetime
 import functools
 import glob
@@ -8,7 +9,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import shutil
 
 import keras
 import numpy as np
@@ -17,13 +17,13 @@ from kerasft import __version__, registry, surgery, weights
 from kerasft import recipe as recipes
 from kerasft.errors import UserError
 from kerasft.presets import base as presets
-from kerasft.training import checkpoint, optimizer
+from kerasft.training import optimizer, store
 
 FORMAT = 1
 HEADER = "Written by kerasft: the arguments of FineTuner and fit."
 # What a run writes before its manifest.
-OWN = ("architecture", "checkpoint", "logs", "recipe.yaml", "weights.safetensors", "labels.json", "history.json")
-OWN += ("samples", "metrics.json", "report.html")
+OWN = (".lock", "architecture", "checkpoint", "logs", "recipe.yaml", "weights.safetensors", "labels.json")
+OWN += ("history.json", "samples", "metrics.json", "report.html")
 FIT_ARGUMENTS = ("data", "validation_data", "validation_split", "epochs", "batch_size", "callbacks")
 TRAINING_ARGUMENTS = ("optimizer", "schedule", "objectives")
 
@@ -33,7 +33,7 @@ def choose(directory, resume, recipe, is_default=False):
 
     Args:
         directory: path.
-        resume: str. `"auto"` or `"never"`.
+        resume: str. `"auto"`, or `"never"` to leave an interrupted run as it is and take a folder with a number.
         recipe: dict, as `FineTuner.recipe`.
         is_default: bool. True if the user chose no folder: if this one cannot be had, one with a number is taken.
 
@@ -41,7 +41,7 @@ def choose(directory, resume, recipe, is_default=False):
     """
     wanted = directory = os.fspath(directory)
     obstacle, number = _obstacle(directory, resume, recipe), 1
-    while obstacle and is_default:
+    while obstacle and (is_default or (resume == "never" and os.path.isdir(wanted))):
         number += 1
         directory = f"{wanted}-{number}"
         obstacle = _obstacle(directory, resume, recipe)
@@ -50,10 +50,29 @@ def choose(directory, resume, recipe, is_default=False):
     return directory
 
 
-def claim(directory, recipe):
-    """Makes the folder of a run, with the recipe in it."""
+@contextlib.contextmanager
+def claimed(directory, recipe):
+    """Makes the folder of a run, with the recipe in it, and keeps other processes out of it for a while.
+
+    The system gives the lock back when the process ends, whatever ends it.
+
+    Raises: UserError if another process has it.
+    """
+    import filelock
+
     os.makedirs(directory, exist_ok=True)
-    recipes.write(recipe, os.path.join(directory, "recipe.yaml"), HEADER)
+    lock = filelock.FileLock(os.path.join(directory, ".lock"), timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise UserError(f"Another process is training in this folder. Received: directory={directory!r}") from None
+    try:
+        recipes.write(recipe, os.path.join(directory, "recipe.yaml"), HEADER)
+        yield
+    finally:
+        lock.release()
+        with contextlib.suppress(OSError):
+            os.remove(lock.lock_file)
 
 
 def empty(directory):
@@ -65,7 +84,7 @@ def empty(directory):
 
 def clear_checkpoint(directory):
     """Removes the state of the unfinished run, once the finished one is written."""
-    shutil.rmtree(os.path.join(directory, "checkpoint"), ignore_errors=True)
+    store.of_run(directory).clear()
 
 
 def write(tuner, directory):
@@ -230,16 +249,18 @@ def _obstacle(directory, resume, recipe):
 
 
 def _continuation_obstacle(directory, resume, recipe):
-    done, _ = checkpoint.read(os.path.join(directory, "checkpoint"))
-    if not done:
+    if not store.of_run(directory).numbers():
         return None
     if resume == "never":
-        return "The folder holds an interrupted run, and resume is 'never'."
+        return "The folder holds an interrupted run."
     before = recipes.read(os.path.join(directory, "recipe.yaml"))
     changed = sorted(key for key in {*before, *recipe} if before.get(key) != recipe.get(key))
     lines = [f"{key}: was {before.get(key)!r}, now {recipe.get(key)!r}" for key in changed]
     if lines:
-        return f"The folder holds an interrupted run of another recipe; choose another folder. {'; '.join(lines)}."
+        return (
+            "The folder holds an interrupted run of another recipe; choose another, or start anew beside it with "
+            f"resume='never' (--fresh). {'; '.join(lines)}."
+        )
     return None
 
 
@@ -314,7 +335,7 @@ def _write_manifest(directory, own):
 
 def _belongs(name):
     """True for the files of the run itself; logs and exports in the same folder live their own lives."""
-    return name.split(os.sep)[0] not in ("manifest.json", "logs", "export", "checkpoint")
+    return name.split(os.sep)[0] not in ("manifest.json", "logs", "export", "checkpoint", ".lock")
 
 
 def _sha256(path):

@@ -176,6 +176,17 @@ def set_dtype_policy(model, policy):
     model.train_function = model.test_function = model.predict_function = None
 
 
+def build_metrics(model, targets):
+    """Makes the variables of the metrics of a compiled model, as its first batch does.
+
+    Args:
+        targets: array of one row or more.
+    """
+    if not model._compile_metrics.built:
+        outputs = keras.KerasTensor((len(targets), *model.output_shape[1:]))
+        model._compile_metrics.build(keras.ops.convert_to_tensor(targets), outputs)
+
+
 def set_direction(metric, direction):
     """Sets whether `"up"` or `"down"` is better: without it a callback with `mode="auto"` refuses the metric."""
     metric._direction = direction

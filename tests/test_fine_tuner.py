@@ -135,8 +135,9 @@ def test_an_interrupted_run_goes_on_to_the_very_same_weights(make_tiny, reviews,
         tuner().fit(reviews, epochs=3, batch_size=4, directory=tmp_path / "run", callbacks=[Crash(2)])
     with pytest.raises(UserError, match="epochs: was 3, now 4"):
         tuner().fit(reviews, epochs=4, batch_size=4, directory=tmp_path / "run")
-    with pytest.raises(UserError, match="resume is 'never'"):
-        tuner().fit(reviews, epochs=3, batch_size=4, directory=tmp_path / "run", resume="never")
+    anew = tuner()
+    anew.fit(reviews, epochs=1, batch_size=4, directory=tmp_path / "run", resume="never")
+    assert anew.directory == str(tmp_path / "run-2")
     resumed = tuner()
     history = resumed.fit(reviews, epochs=3, batch_size=4, directory=tmp_path / "run")
     assert history.history["loss"] == whole.history["loss"]

@@ -10,7 +10,8 @@ class Progress(keras.callbacks.Callback):
     """Shows epoch, step, loss, metrics, examples per second and time left; one line an epoch stays.
 
     On a terminal the line is redrawn twice a second; elsewhere (a file, a notebook's log) a line is printed every
-    ten seconds. The rate of each epoch goes into the logs as `examples_per_second`, so into History and TensorBoard.
+    ten seconds. Rates are of what this process trained; they do not go into the logs, which shall be the same whenever
+    a run is repeated.
 
     Args:
         rows: int. Training examples of an epoch.
@@ -27,8 +28,12 @@ class Progress(keras.callbacks.Callback):
         self.seconds: float | None = None
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
+        self.epoch, self.skipped = epoch, None
         self.began = self.shown = time.monotonic()
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self.skipped is None:
+            self.skipped = batch / self.params["steps"] * self.rows  # By a process before this.
 
     def on_train_batch_end(self, batch, logs=None):
         now = time.monotonic()
@@ -36,9 +41,10 @@ class Progress(keras.callbacks.Callback):
             return
         self.shown = now
         done = (batch + 1) / self.params["steps"]
-        rate = done * self.rows / (now - self.began)
+        rows = done * self.rows - self.skipped
+        rate = rows / (now - self.began)
         rows_left = (self.params["epochs"] - self.epoch - done) * self.rows
-        rate_of_all = (self.trained + done * self.rows) / (self.spent_seconds + now - self.began)
+        rate_of_all = (self.trained + rows) / (self.spent_seconds + now - self.began)
         self._show(f"step {batch + 1}/{self.params['steps']}", logs, rate, f"{_clock(rows_left / rate_of_all)} left")
 
     def on_test_begin(self, logs=None):
@@ -48,11 +54,10 @@ class Progress(keras.callbacks.Callback):
         now = time.monotonic()
         seconds = self.seconds or now - self.began
         self.seconds = None
-        self.trained += self.rows
+        rows = self.rows - (self.skipped or 0)
+        self.trained += rows
         self.spent_seconds += now - self.began
-        self._show("done", logs, self.rows / seconds, f"{_clock(now - self.began)}", last=True)
-        if logs is not None:
-            logs["examples_per_second"] = self.rows / seconds
+        self._show("done", logs, rows / seconds, f"{_clock(now - self.began)}", last=True)
 
     def _show(self, where, logs, rate, clock, last=False):
         values = "  ".join(f"{name} {value:.4f}" for name, value in (logs or {}).items())

@@ -2,6 +2,7 @@
 
 import os
 import time
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -14,8 +15,8 @@ class TensorBoard(keras.callbacks.TensorBoard):
 
     Writes, in the two runs `train` and `validation` of `log_dir`:
 
-    - `epoch/…`: loss and metrics of training and validation, `examples_per_second` where `Progress` comes before,
-      and `weight_norm`, the global norm of the weights that learn. The step is the number of epochs done.
+    - `epoch/…`: loss and metrics of training and validation, and `weight_norm`, the global norm of the weights that
+      learn. The step is the number of epochs done.
     - `step/…`, every `every_steps` steps and at the end of an epoch: `loss`, and the term of each objective, as means
       since the point before; `learning_rate`; `examples_per_second` without validation; `gradient_norm` before
       clipping, where the optimizer keeps it. The step goes on through stages and after an interruption.
@@ -45,6 +46,8 @@ class TensorBoard(keras.callbacks.TensorBoard):
         self.snapshot = snapshot
         self.every_steps = every_steps
         self.step = 0
+        self.sums: Any = None
+        self.clock: Any = None
 
     def on_train_begin(self, logs=None):
         from tensorboard.plugins.hparams import api
@@ -57,14 +60,18 @@ class TensorBoard(keras.callbacks.TensorBoard):
 
     def on_epoch_begin(self, epoch, logs=None):
         super().on_epoch_begin(epoch)
-        if self.params["steps"]:
-            self.step = epoch * self.params["steps"]
-        self.sums = {}
+        self.begins = epoch * self.params["steps"] if self.params["steps"] else self.step
+        self.sums = self.clock = None
+
+    def on_train_batch_begin(self, batch, logs=None):
+        super().on_train_batch_begin(batch)
+        if self.sums is None:
+            self.sums = self._sums() if batch else {}  # An epoch may go on in the middle.
 
     def on_train_batch_end(self, batch, logs=None):
         super().on_train_batch_end(batch)  # Keras would write the logs under names that TensorBoard cannot group.
-        self.step += 1
-        if batch == 0:
+        self.step = self.begins + batch + 1
+        if self.clock is None:
             # The first step of all waits for the graph to be traced, that of each epoch for the first rows.
             self.clock = time.monotonic(), self._sums()["loss"][1]
         if self.step % self.every_steps == 0 or batch + 1 == self.params["steps"]:

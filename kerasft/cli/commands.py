@@ -12,7 +12,7 @@ import typer
 
 from kerasft import recipe as recipes
 from kerasft.cli.quiet import load_tensorflow
-from kerasft.errors import UserError, nearest
+from kerasft.errors import Interrupted, UserError, nearest
 
 app = typer.Typer(
     help="Fine-tunes pretrained models the Keras way.",
@@ -24,6 +24,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+INTERRUPTED = 75  # That of a temporary failure, so that whoever runs the machine starts the command again.
 DATA = "A path, or a source with its arguments: '{name: csv, path: x.txt, separator: \";\"}'."
 DataArgument = Annotated[str, typer.Argument(metavar="DATA", help=DATA)]
 DataOption = Annotated[str | None, typer.Option(metavar="DATA", help=f"Examples in place of INPUT. {DATA}")]
@@ -37,11 +38,20 @@ Smoke = Annotated[bool, typer.Option("--smoke", help="One epoch on 64 examples: 
 
 
 @app.command(epilog="Example: kerasft fit recipe.yaml data=reviews.csv method.blocks=4 epochs=2")
-def fit(recipe: Recipe, overrides: Overrides = None, smoke: Smoke = False):
-    """Fine-tune what a recipe describes; write a run folder."""
+def fit(
+    recipe: Recipe,
+    overrides: Overrides = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start anew beside an interrupted run.")] = False,
+    smoke: Smoke = False,
+):
+    """Fine-tune what a recipe describes; write a run folder. Goes on where it was interrupted.
+
+    Ctrl-C or SIGTERM saves, within a step, and leaves with exit code 75; a second one leaves at once.
+    """
     made, origin = _checked_recipe(recipe, overrides)
     _refuse_ranges(made, origin, recipe)
-    _fit(_shrunk(made) if smoke else made)
+    made = _shrunk(made) if smoke else made
+    _fit({**made, "resume": "never"} if fresh else made)
 
 
 @app.command(epilog="Example: kerasft evaluate saved_models/reviews test.csv")
@@ -243,7 +253,12 @@ def _fit(recipe):
     from kerasft import FineTuner
 
     arguments = recipes.arguments_of(recipe, FineTuner.fit)
-    FineTuner(**{key: value for key, value in recipe.items() if key not in arguments}).fit(**arguments)
+    tuner = FineTuner(**{key: value for key, value in recipe.items() if key not in arguments})
+    try:
+        tuner.fit(**arguments)
+    except Interrupted as interrupted:
+        print(f"\n{interrupted}", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _loaded(run):

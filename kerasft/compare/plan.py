@@ -11,7 +11,7 @@ from kerasft.data import base as data_sources
 from kerasft.errors import UserError
 from kerasft.fine_tuner import FineTuner
 
-LEFT_OUT = ("directory", "resume")  # Each run has a folder of its own, and goes on where it was.
+LEFT_OUT = ("directory", "resume", "save_freq")  # Each run has a folder of its own, and goes on where it was.
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from typing import ClassVar
 
-import keras
-
 from kerasft import deltas
 from kerasft.axes import Axes, scaled
 from kerasft.methods.base import Method

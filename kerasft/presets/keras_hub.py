@@ -16,7 +16,7 @@ WORD_PIECE = ("bert", "distilbert")
 # What Hugging Face takes for a setting that a config leaves out, and what KerasHub computes, whatever the config says.
 DEFAULTS = {"hidden_act": "gelu", "layer_norm_eps": 1e-12, "position_embedding_type": "absolute"}
 ROBERTA = {"hidden_act": ("gelu",), "layer_norm_eps": (1e-5,), "position_embedding_type": ("absolute",)}
-FIXED = {
+FIXED: dict[str, dict[str, tuple]] = {
     "bert": {
         "hidden_act": ("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh"),
         "layer_norm_eps": (1e-12,),

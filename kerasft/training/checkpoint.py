@@ -1,22 +1,45 @@
-"""Where an interrupted run goes on: the state after each epoch, whole or not at all."""
+"""What an interrupted run needs to go on as if nothing had happened, and when it is kept."""
 
 import collections
-import contextlib
-import json
-import os
+import dataclasses
 
 import keras
-import numpy as np
 
 from kerasft import weights
-from kerasft.errors import UserError
+from kerasft.callbacks.base import WeightAverage
+from kerasft.errors import Interrupted, UserError
 
-FILE = "state.safetensors"
-SEARCH = ("best", "best_epoch", "wait")  # What an EarlyStopping knows of the epochs before, beside the weights.
+# What Keras's callbacks know of the epochs before; EarlyStopping's best weights come beside.
+SEARCHES = {
+    keras.callbacks.EarlyStopping: ("best", "best_epoch", "wait", "stopped_epoch"),
+    keras.callbacks.ReduceLROnPlateau: ("best", "wait", "cooldown_counter"),
+    keras.callbacks.ModelCheckpoint: ("best", "epochs_since_last_save"),
+}
+
+
+@dataclasses.dataclass
+class Position:
+    """How far a run has come.
+
+    Attributes:
+        epoch: int. Epochs done, in all stages. step: int. Steps done of the next one.
+        history: dict. Logs of the epochs done, by name.
+        is_stopped: bool. True if a callback ended the run.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    history: dict = dataclasses.field(default_factory=dict)
+    is_stopped: bool = False
+
+
+def position(saved):
+    """Returns the `Position` that a `kerasft.training.store.Saved` was made at; of None, the beginning."""
+    return Position(**saved.words["position"]) if saved else Position()
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Saves weights, dropout seeds, optimizer and early stopping after each epoch but the last, in `directory`.
+    """Keeps weights, seeds, optimizer, metrics and callbacks after some steps and each epoch. The last callback.
 
     Each stage of a run begins with the state of the epoch before, whether or not the run was interrupted there. So an
     interrupted run cannot differ from another, and early stopping searches all stages, which are as many `fit`s.
@@ -25,85 +48,97 @@ class Checkpoint(keras.callbacks.Callback):
     generated names. The order of the data needs no saving: it is a pure function of (seed, epoch).
 
     Args:
-        directory: str. A folder of its own; one file in it, replaced by renaming.
-        epochs: int. Of the run, in all its stages.
-        history: dict. Logs of the epochs before this fit, kept with the state.
-        early_stopping: list of `keras.callbacks.EarlyStopping`. Must come before this in the list of callbacks.
-        averages: list of `kerasft.callbacks.base.WeightAverage`. Must come before this too.
+        store: kerasft.training.store.Store.
+        signals: kerasft.training.signals.Signals.
+        steps: int. Of an epoch.
+        every: int. Steps between two checkpoints within an epoch.
+        callbacks: list of `keras.callbacks.Callback`. All that come before this.
 
-    Raises: UserError if the epochs before had another number of `early_stopping`.
+    Attributes:
+        saved: kerasft.training.store.Saved or None. What the training goes on from, be it of this process or another.
+        position: Position. How far it has come.
+
+    Raises: UserError if what it goes on from had other callbacks.
     """
 
-    def __init__(self, directory, epochs, history=None, early_stopping=(), averages=()):
+    def __init__(self, store, signals, steps, every, callbacks):
         super().__init__()
-        self.directory = directory
-        self.epochs = epochs
-        self.logs = {name: list(values) for name, values in (history or {}).items()}
-        self.early_stopping = list(early_stopping)
-        self.averages = list(averages)
+        self.store = store
+        self.saved = store.newest()
+        self.position = position(self.saved)
+        self.steps = steps
+        self.every = every
+        self.searches = [callback for callback in callbacks if isinstance(callback, tuple(SEARCHES))]
+        self.averages = [callback for callback in callbacks if isinstance(callback, WeightAverage)]
+        self.signals = signals
 
     def on_train_begin(self, logs=None):
-        if os.path.exists(os.path.join(self.directory, FILE)):
-            # Here, because Keras's own `on_train_begin` begins a new search for the best weights.
-            _restore_early_stopping(self.directory, self.early_stopping)
-            _restore_averages(self.directory, self.averages)
+        if self.saved:  # Here, because Keras's own `on_train_begin` begins a new search for the best weights.
+            _restore_searches(self.saved, self.searches)
+            _restore(self.saved, _states(self.averages))
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if self.position.step:  # Keras has just set the sums of the epoch to zero.
+            _restore(self.saved, _metrics(self.model))
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.position.step = batch + 1
+        if self.position.step == self.steps:  # What follows soon, the end of the epoch, saves.
+            return
+        if self.signals.received:
+            self._save()
+            self._leave()
+        if self.position.step % self.every == 0:
+            self._save(wait=False)
 
     def on_epoch_end(self, epoch, logs=None):
+        history = self.position.history
         for name, value in (logs or {}).items():
-            self.logs.setdefault(name, []).append(float(value))
-        # An epoch that ends the run is trained again if the run is interrupted before it is saved as a whole.
-        if epoch + 1 < self.epochs and not self.model.stop_training:
-            self._save(epoch + 1)
+            history.setdefault(name, []).append(float(value))
+        self.position = Position(epoch + 1, 0, history, self.model.stop_training)
+        self._save()
+        if self.signals.received:
+            self._leave()
 
-    def _save(self, epochs_done):
-        from safetensors.numpy import save_file
+    def _leave(self):
+        where = f"{self.position.epoch} epochs and {self.position.step} steps"
+        raise Interrupted(
+            f"Stopped by {self.signals.received} after {where}, kept in {self.store.directory}: the same call goes on."
+        )
 
-        arrays = {f"variable.{i}": weights.view(variable) for i, variable in enumerate(self.model.variables)}
-        slots = _slots(self.model.optimizer)
-        arrays |= {f"optimizer.{name}": weights.view(variable) for name, variable in slots.items()}
-        for number, callback in enumerate(self.early_stopping):
-            arrays |= {f"best.{number}.{i}": array for i, array in enumerate(callback.best_weights or ())}
-        arrays |= {name: weights.view(variable) for name, variable in _states(self.averages).items()}
-        found = [{name: getattr(callback, name) for name in SEARCH} for callback in self.early_stopping]
-        words = {"epochs_done": epochs_done, "history": self.logs, "early_stopping": found}
-        os.makedirs(self.directory, exist_ok=True)
-        partial = os.path.join(self.directory, f"{FILE}.partial")
-        # Not `ascontiguousarray`, which makes a vector of a number such as the optimizer's step.
-        arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-        save_file(arrays, partial, metadata={"state": json.dumps(words, default=float)})
-        os.replace(partial, os.path.join(self.directory, FILE))
-
-
-def read(directory):
-    """Returns `(epochs done, history)` of the state in `directory`, or `(0, {})` where there is none.
-
-    Raises: UserError if it cannot be read.
-    """
-    if not os.path.exists(os.path.join(directory, FILE)):
-        return 0, {}
-    with _opened(directory) as file:
-        words = _words(file)
-        return words["epochs_done"], words["history"]
+    def _save(self, wait=True):
+        variables = {f"variable.{i}": variable for i, variable in enumerate(self.model.variables)}
+        variables |= _slots(self.model.optimizer) | _states(self.averages) | _metrics(self.model)
+        arrays = {name: weights.view(variable) for name, variable in variables.items()}
+        for number, callback in enumerate(self.searches):
+            best = getattr(callback, "best_weights", None) or ()
+            arrays |= {f"best.{number}.{i}": array for i, array in enumerate(best)}
+        words = {
+            "position": dataclasses.asdict(self.position),
+            "searches": [_search(callback) for callback in self.searches],
+        }
+        self.store.save(self.position.epoch * self.steps + self.position.step, arrays, words, wait)
 
 
-def restore(directory, model):
-    """Puts the weights and dropout seeds of the state in `directory` into a model."""
-    with _opened(directory) as file:
-        for number, variable in enumerate(model.variables):
-            variable.assign(file.get_tensor(f"variable.{number}"))
+def restore(saved, model):
+    """Puts the weights and dropout seeds of a checkpoint into a model."""
+    for number, variable in enumerate(model.variables):
+        variable.assign(saved.arrays[f"variable.{number}"])
 
 
-def restore_optimizer(directory, optimizer, is_same=True):
-    """Puts what the state in `directory` knows of an optimizer into one that is built.
+def restore_optimizer(saved, optimizer, is_same=True):
+    """Puts what a checkpoint knows of an optimizer into one that is built.
 
     Args:
         is_same: bool. False if it learns other weights: what the state knows of those that both learn goes on.
     """
-    with _opened(directory) as file:
-        slots, known = _slots(optimizer), set(file.keys())
-        for name, variable in slots.items():
-            if is_same or f"optimizer.{name}" in known:
-                variable.assign(file.get_tensor(f"optimizer.{name}"))
+    _restore(saved, _slots(optimizer), is_whole=is_same)
+
+
+def _restore(saved, variables, is_whole=False):
+    for name, variable in variables.items():
+        if is_whole or name in saved.arrays:  # What is not there belongs to weights that learn from this stage on.
+            variable.assign(saved.arrays[name])
 
 
 def _slots(optimizer):
@@ -116,32 +151,14 @@ def _slots(optimizer):
     for variable in reversed(optimizer.variables):
         name = variable.path.split("/", 1)[-1]
         times[name] += 1
-        found[f"{name}#{times[name]}"] = variable
+        found[f"optimizer.{name}#{times[name]}"] = variable
     return found
 
 
-def _restore_early_stopping(directory, callbacks):
-    with _opened(directory) as file:
-        before, names = _words(file)["early_stopping"], file.keys()
-        for number, found in enumerate(before):
-            count = sum(name.startswith(f"best.{number}.") for name in names)
-            found["best_weights"] = [file.get_tensor(f"best.{number}.{i}") for i in range(count)] or None
-    if len(before) != len(callbacks):
-        raise UserError(
-            f"The epochs before had {len(before)} EarlyStopping callbacks; give as many, or choose another folder. "
-            f"Received: {len(callbacks)}, directory={os.path.dirname(directory)!r}"
-        )
-    for callback, found in zip(callbacks, before, strict=True):
-        for name, value in found.items():
-            setattr(callback, name, value)
-
-
-def _restore_averages(directory, callbacks):
-    with _opened(directory) as file:
-        known = set(file.keys())  # Not those of weights that learn from this stage on.
-        for name, variable in _states(callbacks).items():
-            if name in known:
-                variable.assign(file.get_tensor(name))
+def _metrics(model):
+    """Returns `{name: variable}` of the sums of the epoch so far."""
+    found = [variable for metric in model.metrics for variable in metric.variables]
+    return {f"metric.{number}": variable for number, variable in enumerate(found)}
 
 
 def _states(callbacks):
@@ -150,18 +167,24 @@ def _states(callbacks):
     return {f"average.{number}.{name}": variable for number, state in states for name, variable in state.items()}
 
 
-def _words(file):
-    return json.loads(file.metadata()["state"])
+def _search(callback):
+    """Returns what a callback of Keras knows of the epochs before, with its class, as JSON can hold it."""
+    cls, names = next((cls, names) for cls, names in SEARCHES.items() if isinstance(callback, cls))
+    return {"class": cls.__name__, **{name: getattr(callback, name) for name in names}}
 
 
-@contextlib.contextmanager
-def _opened(directory):
-    """Yields the safetensors file of a state. Raises UserError if it cannot be read."""
-    from safetensors import SafetensorError, safe_open
-
-    path = os.path.join(directory, FILE)
-    try:
-        with safe_open(path, framework="numpy") as file:
-            yield file
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"The state of the interrupted run cannot be read ({error}). Received: {path!r}") from error
+def _restore_searches(saved, callbacks):
+    before = saved.words["searches"]
+    wanted, given = [found["class"] for found in before], [_search(callback)["class"] for callback in callbacks]
+    if wanted != given:
+        raise UserError(
+            f"The steps before had the callbacks [{', '.join(wanted)}]; give as many, or choose another folder. "
+            f"Received: [{', '.join(given)}], {saved.path!r}"
+        )
+    for number, (callback, found) in enumerate(zip(callbacks, before, strict=True)):
+        for name, value in found.items():
+            if name != "class":
+                setattr(callback, name, value)
+        if isinstance(callback, keras.callbacks.EarlyStopping):
+            count = sum(name.startswith(f"best.{number}.") for name in saved.arrays.names)
+            callback.best_weights = [saved.arrays[f"best.{number}.{i}"] for i in range(count)] or None

@@ -1,15 +1,18 @@
 """Stage by stage through `keras.Model.fit`."""
 
+import contextlib
 import dataclasses
-import os
+import functools
+import itertools
 from typing import Any
 
 import keras
 
-from kerasft.callbacks.base import WeightAverage
+from kerasft import surgery
 from kerasft.errors import UserError
 from kerasft.pipeline import batching
-from kerasft.training import checkpoint, optimizer
+from kerasft.training import checkpoint, optimizer, store
+from kerasft.training.signals import Signals
 
 
 @dataclasses.dataclass
@@ -18,7 +21,8 @@ class Settings:
 
     Attributes:
         learning_rate: float. Peak.
-        directory: str. Run folder; the state after each epoch lies in its `checkpoint/`.
+        directory: str. Run folder; the state on the way lies in its `checkpoint/`.
+        save_freq: int. Steps between two savings of the state within an epoch, beside that at its end.
         replicas: int. Devices that share a batch.
         precision: str. The dtype policy that the model has.
         factors: dict. `{path: factor}` of the weights whose learning rate is the stage's times a factor.
@@ -32,6 +36,7 @@ class Settings:
     batch_size: int
     seed: int
     directory: str
+    save_freq: int = 1000
     replicas: int = 1
     precision: str = "float32"
     factors: dict = dataclasses.field(default_factory=dict)
@@ -44,55 +49,75 @@ class Span:
 
     Attributes:
         stage: kerasft.methods.base.Stage.
-        first: int. begin: int, where it goes on after an interruption. last: int, not included.
-        epochs: int. Of the run.
+        first: int. last: int, not included.
         schedule_epochs: int. Of the learning rate's schedule, which may have begun in a stage before.
-        logs: dict. Of the epochs before.
     """
 
     stage: Any
     first: int
-    begin: int
     last: int
-    epochs: int
     schedule_epochs: int
-    logs: dict
+
+
+class Callbacks(keras.callbacks.CallbackList):
+    """The callbacks of a stage, to which an epoch that goes on in the middle, in a `fit` of its own, looks whole."""
+
+    done, begun, ends = 0, False, True
+
+    def on_train_begin(self, logs=None):
+        if not self.begun:
+            super().on_train_begin(logs)
+        self.begun = True
+
+    def on_train_batch_begin(self, batch, logs=None):
+        super().on_train_batch_begin(batch + self.done, logs)
+
+    def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(batch + self.done, logs)
+
+    def on_train_end(self, logs=None):
+        if self.ends:
+            super().on_train_end(logs)
 
 
 def fit(model, task, stages, data, settings, callbacks):
     """Trains `model` and returns one `keras.callbacks.History` over all stages.
 
+    An interrupted run in the same folder goes on where it was, to the very bit.
+
     Args:
         data: pair of training and validation examples; the second may be None.
         callbacks: function without arguments that returns the stage's fresh list of Keras callbacks.
+
+    Raises: Interrupted after SIGINT or SIGTERM, with the state saved; UserError if the state cannot be read or written.
     """
-    state = os.path.join(settings.directory, "checkpoint")
-    done, logs = checkpoint.read(state)
+    steps = batching.steps_per_epoch(len(data[0]), settings.batch_size)
+    checkpoints = store.of_run(settings.directory)
+    position = checkpoint.position(checkpoints.newest())
     history = keras.callbacks.History()
     history.set_model(model)
     history.on_train_begin()
-    history.history.update(logs)
     model.stop_training, first = False, 0
-    for number, stage in enumerate(stages):
-        last = first + stage.epochs
-        if last > done:
-            epochs = sum(stage.epochs for stage in stages), _schedule_epochs(stages, number)
-            span = Span(stage, first, max(first, done), last, *epochs, history.history)
-            for name, values in _fit_stage(model, task, span, data, settings, callbacks()).items():
-                history.history.setdefault(name, []).extend(values)
-        else:
-            stage.apply(model)  # Done before; the next one may build on it, as where it turned off dropout.
-        first = last
-        if model.stop_training:
-            break
+    with contextlib.closing(checkpoints), Signals() as signals:
+        saver = functools.partial(checkpoint.Checkpoint, checkpoints, signals, steps, settings.save_freq)
+        for number, stage in enumerate(stages):
+            last = first + stage.epochs
+            if position.epoch < last or number == len(stages) - 1 or (position.is_stopped and position.epoch == last):
+                span = Span(stage, first, last, _schedule_epochs(stages, number))
+                _begin_stage(model, task, span, settings, steps)
+                position = _fit_stage(model, span, data, settings, callbacks(), saver)
+            else:
+                stage.apply(model)  # Done before; the next one may build on it, as where it turned off dropout.
+            first = last
+            if position.is_stopped:
+                break
+    history.history.update(position.history)
     history.epoch = list(range(len(history.history.get("loss", []))))
     return history
 
 
-def _fit_stage(model, task, span, data, settings, callbacks):
-    """Trains one stage and returns its logs by name."""
-    training, validation = data
-    steps = batching.steps_per_epoch(len(training), settings.batch_size)
+def _begin_stage(model, task, span, settings, steps):
+    """Chooses what learns and compiles the model for it."""
     span.stage.apply(model)
     for objective in model.objectives:
         objective.attach(model)
@@ -100,31 +125,54 @@ def _fit_stage(model, task, span, data, settings, callbacks):
     factors = settings.factors if span.stage.factors is None else span.stage.factors
     settings = dataclasses.replace(settings, learning_rate=peak, factors=factors)
     compile_model(model, task, settings, steps * span.schedule_epochs)
-    state = os.path.join(settings.directory, "checkpoint")
-    stopping = [callback for callback in callbacks if isinstance(callback, keras.callbacks.EarlyStopping)]
-    averages = [callback for callback in callbacks if isinstance(callback, WeightAverage)]
-    saver = checkpoint.Checkpoint(state, span.epochs, span.logs, stopping, averages)
-    if span.begin:
-        _go_on(model, span, state)
-    made = model.fit(
-        training_dataset(training, settings, range(span.begin, span.last), model.objectives),
-        epochs=span.last,
-        initial_epoch=span.begin,
-        steps_per_epoch=steps,
+
+
+def _fit_stage(model, span, data, settings, callbacks, make_saver):
+    """Trains a compiled model to the end of a stage, from where the epochs before left it; returns the `Position`."""
+    saver = make_saver(callbacks)
+    begin = saver.position
+    if saver.saved:
+        _go_on(model, span, saver.saved, begin)
+        surgery.build_metrics(model, data[0].targets[:1])
+    callbacks = Callbacks([*callbacks, saver], add_history=True, model=model, epochs=span.last, steps=saver.steps)
+    if begin.is_stopped or begin.epoch == span.last:  # Only what comes after the last epoch is left.
+        callbacks.on_train_begin()
+        callbacks.on_train_end()
+        return begin
+    train = functools.partial(_train, model, data, settings, callbacks)
+    if begin.step:
+        train(range(begin.epoch, begin.epoch + 1), begin.step)
+        checkpoint.restore(saver.store.newest(), model)  # `fit` has ended, and may have put averages into the model.
+    if saver.position.epoch < span.last and not saver.position.is_stopped:
+        train(range(saver.position.epoch, span.last))
+    else:
+        callbacks.ends = True
+        callbacks.on_train_end()
+    return saver.position
+
+
+def _train(model, data, settings, callbacks, epochs, done=0):
+    """Trains for these epochs, of which the first has some steps behind it."""
+    training, validation = data
+    callbacks.done, callbacks.ends = done, not done
+    model.fit(
+        training_dataset(training, settings, epochs, model.objectives, done),
+        epochs=epochs.stop,
+        initial_epoch=epochs.start,
+        steps_per_epoch=batching.steps_per_epoch(len(training), settings.batch_size) - done,
         validation_data=None if validation is None else evaluation_dataset(validation, settings),
-        callbacks=[*callbacks, saver],
+        callbacks=callbacks,
         shuffle=False,
         verbose=0,
     )
-    return made.history
 
 
-def _go_on(model, span, state):
-    """Puts a compiled model where the epoch before left it, be it in this process or in one that was interrupted."""
-    checkpoint.restore(state, model)
-    is_within = span.begin > span.first
+def _go_on(model, span, saved, begin):
+    """Puts a compiled model where the steps before left it, be it in this process or in one that was interrupted."""
+    checkpoint.restore(saved, model)
+    is_within = begin.epoch > span.first or begin.step > 0
     if is_within or span.stage.continues:
-        checkpoint.restore_optimizer(state, model.optimizer, is_same=is_within)
+        checkpoint.restore_optimizer(saved, model.optimizer, is_same=is_within)
 
 
 def _schedule_epochs(stages, number):
@@ -150,13 +198,13 @@ def compile_model(model, task, settings, total_steps):
     model.compile(optimizer=made, loss=task.loss(), **{name: task.metrics()}, jit_compile="auto")
 
 
-def training_dataset(examples, settings, epochs, objectives=()):
-    """Returns the batches of these epochs one after the other, each epoch in its own order."""
+def training_dataset(examples, settings, epochs, objectives=(), skip=0):
+    """Returns the batches of these epochs but for the first `skip`, each epoch in its own order."""
     extras = {objective.name: objective.extra for objective in objectives if objective.extra is not None}
 
     def batches():
-        for epoch in epochs:
-            yield from batching.training_batches(examples, settings.batch_size, settings.seed, epoch)
+        planned = (batching.training_batches(examples, settings.batch_size, settings.seed, epoch) for epoch in epochs)
+        return itertools.islice(itertools.chain.from_iterable(planned), skip, None)
 
     return batching.dataset(examples, batches, settings.replicas, settings.batch_size, extras=extras)
 

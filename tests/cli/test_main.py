@@ -7,7 +7,8 @@ import pytest
 
 from kerasft import cli
 from kerasft.cli import commands
-from kerasft.errors import UserError
+from kerasft.errors import Interrupted, UserError
+from kerasft.fine_tuner import FineTuner
 
 
 def ran(monkeypatch, *arguments):
@@ -110,3 +111,13 @@ def test_the_commands_load_nothing_heavy():
     code = "import sys, kerasft.cli.commands; print({'tensorflow', 'keras', 'pandas'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.stdout == "set()\n"
+
+
+def test_a_training_that_a_signal_stopped_leaves_with_75(monkeypatch, tmp_path, capsys):
+    def stopped(*_):
+        raise Interrupted("Stopped by SIGTERM after 1 epochs and 2 steps.")
+
+    monkeypatch.setattr(FineTuner, "_frames", stopped)
+    (tmp_path / "recipe.yaml").write_text("{task: text_classification, backbone: x, data: y.csv}")
+    assert ran(monkeypatch, "fit", str(tmp_path / "recipe.yaml")) == 75
+    assert capsys.readouterr().err == "\nStopped by SIGTERM after 1 epochs and 2 steps.\n"

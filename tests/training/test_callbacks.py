@@ -26,7 +26,11 @@ def train(made, callbacks):
     return training.fit(made.model, made.task, stages, (made.examples, None), settings(made), lambda: callbacks)
 
 
-@pytest.mark.parametrize("crash", [1, 2, 3], ids=["first stage", "between", "second stage"])
+@pytest.mark.parametrize(
+    "crash",
+    [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(3, marks=pytest.mark.slow)],
+    ids=["first stage", "between", "second stage"],
+)
 @pytest.mark.parametrize("make_average", [lambda: Ema(0.9), lambda: Swa(1)], ids=["ema", "swa"])
 def test_an_interrupted_run_ends_in_the_same_average(session, make_average, crash):
     whole, broken, resumed = session(), session(), session()

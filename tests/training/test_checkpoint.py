@@ -1,13 +1,13 @@
-import os
+import signal
 
 import keras
 import numpy as np
 import pytest
 
 from kerasft import methods
-from kerasft.errors import UserError
+from kerasft.errors import Interrupted, UserError
 from kerasft.methods.base import Stage
-from kerasft.training import checkpoint
+from kerasft.training import checkpoint, store
 from kerasft.training import fit as training
 from tests.interruption import Crash
 
@@ -25,10 +25,14 @@ class Accuracy(keras.callbacks.Callback):
         logs["val_accuracy"] = self.values[epoch]
 
 
-def train(made, callbacks=list, given=None, optimizer=None):
-    settings = training.Settings(optimizer, None, 1e-2, EPOCHS, 8, 0, made.directory)
+def train(made, callbacks=list, given=None, optimizer=None, save_freq=1000):
+    settings = training.Settings(optimizer, None, 1e-2, EPOCHS, 8, 0, made.directory, save_freq)
     given = given or methods.Full().stages(made.model, EPOCHS)
     return training.fit(made.model, made.task, given, (made.examples, None), settings, callbacks)
+
+
+def position(made):
+    return checkpoint.position(store.of_run(made.directory).newest())
 
 
 def arrays(model):
@@ -44,7 +48,7 @@ def stopping(values, **arguments):
     return [Accuracy(values), keras.callbacks.EarlyStopping(monitor="val_accuracy", mode="max", **arguments)]
 
 
-@pytest.mark.parametrize("epoch", [1, EPOCHS - 1])
+@pytest.mark.parametrize("epoch", [1, pytest.param(EPOCHS - 1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("optimizer", [None, {"name": "sgd", "momentum": 0.9}], ids=["adamw", "sgd"])
 def test_an_interrupted_run_ends_in_the_same_bits(session, epoch, optimizer):
     whole, broken, resumed = session(0.1), session(0.1), session(0.1)
@@ -52,7 +56,7 @@ def test_an_interrupted_run_ends_in_the_same_bits(session, epoch, optimizer):
     resumed.directory = broken.directory
     with pytest.raises(KeyboardInterrupt):
         train(broken, lambda: [Crash(epoch)], optimizer=optimizer)
-    assert checkpoint.read(os.path.join(broken.directory, "checkpoint"))[0] == epoch
+    assert position(broken).epoch == epoch
     again = train(resumed, optimizer=optimizer)
     assert_equal(whole, resumed)
     assert again.history == history.history
@@ -67,7 +71,11 @@ def stages(continues, lengths=(2, 2)):
 
 @pytest.mark.parametrize(
     ("optimizer", "continues", "epoch"),
-    [(None, True, 2), ({"name": "sgd", "momentum": 0.9}, True, 3), (None, False, 2)],
+    [
+        ({"name": "sgd", "momentum": 0.9}, True, 3),
+        pytest.param(None, True, 2, marks=pytest.mark.slow),
+        pytest.param(None, False, 2, marks=pytest.mark.slow),
+    ],
     ids=str,
 )
 def test_interrupted_in_the_second_stage(session, optimizer, continues, epoch):
@@ -77,7 +85,7 @@ def test_interrupted_in_the_second_stage(session, optimizer, continues, epoch):
     resumed.directory = broken.directory
     with pytest.raises(KeyboardInterrupt):
         train(broken, lambda: [Crash(epoch)], stages(continues), optimizer)
-    assert checkpoint.read(os.path.join(broken.directory, "checkpoint"))[0] == epoch
+    assert position(broken).epoch == epoch
     again = train(resumed, given=stages(continues), optimizer=optimizer)
     assert_equal(whole, resumed)
     assert again.history == history.history
@@ -173,14 +181,21 @@ def test_going_on_needs_as_many_early_stoppings(session):
     resumed.directory = broken.directory
     with pytest.raises(KeyboardInterrupt):
         train(broken, lambda: [*stopping([0.1] * EPOCHS, patience=9), Crash(1)])
-    with pytest.raises(UserError, match=r"had 1 EarlyStopping callbacks.*Received: 0"):
+    with pytest.raises(UserError, match=r"had the callbacks \[EarlyStopping\].*Received: \[\]"):
         train(resumed)
 
 
-def test_an_epoch_that_stops_the_run_needs_no_state(session):
-    made = session()
-    train(made, lambda: stopping([0.9, 0.1, 0.2, 0.3], patience=1))
-    assert checkpoint.read(os.path.join(made.directory, "checkpoint"))[0] == 1
+@pytest.mark.parametrize("values", [[0.9, 0.1, 0.2, 0.3], [0.1, 0.2, 0.9, 0.3]], ids=["stopped", "at its end"])
+def test_a_run_that_was_trained_and_not_yet_saved_as_a_whole(session, values):
+    """Nothing is trained again, and the best weights are found again."""
+    callbacks = lambda: stopping(values, patience=2, restore_best_weights=True)  # noqa: E731
+    whole, again = session(), session()
+    again.directory = whole.directory
+    history = train(whole, callbacks)
+    record = Record()
+    found = train(again, lambda: [*callbacks(), record])
+    assert found.history == history.history and not record.begins
+    assert_equal(whole, again)
 
 
 def test_moments_of_weights_of_one_path_are_told_apart():
@@ -196,29 +211,76 @@ def test_moments_of_weights_of_one_path_are_told_apart():
     assert len(second) == len(first) + 1
 
 
-def test_the_state_is_one_file(session):
-    broken = session()
+@pytest.mark.parametrize(
+    ("batch", "accumulated"),
+    [(1, 2), (2, 1), *(pytest.param(*case, marks=pytest.mark.slow) for case in ((0, 1), (1, 1), (0, 2), (2, 2)))],
+)
+def test_interrupted_within_an_epoch(session, batch, accumulated):
+    """With what an epoch has summed up: each of its logs is that of a whole epoch."""
+    optimizer = {"name": "adamw", "gradient_accumulation_steps": accumulated} if accumulated > 1 else None
+    whole, broken, resumed = session(0.1), session(0.1), session(0.1)
+    history = train(whole, optimizer=optimizer)
+    resumed.directory = broken.directory
     with pytest.raises(KeyboardInterrupt):
-        train(broken, lambda: [Crash(1)])
-    assert os.listdir(os.path.join(broken.directory, "checkpoint")) == ["state.safetensors"]
-    assert checkpoint.read(os.path.join(broken.directory, "nothing")) == (0, {})
+        train(broken, lambda: [Crash(1, batch)], optimizer=optimizer, save_freq=1)
+    record = Record()
+    # Killed after the step and before it was saved.
+    assert (position(broken).epoch, position(broken).step) == (1, batch)
+    again = train(resumed, lambda: [record], optimizer=optimizer)
+    assert_equal(whole, resumed)
+    assert again.history == history.history
+    assert list(record.ends) == [1, 2, 3]
 
 
-def test_the_last_epoch_needs_no_state(session):
-    made = session()
-    train(made)
-    assert checkpoint.read(os.path.join(made.directory, "checkpoint"))[0] == EPOCHS - 1
+class Ask(keras.callbacks.Callback):
+    """Asks the process to stop when a step is done."""
+
+    def __init__(self, number, batch):
+        super().__init__()
+        self.number = number
+        self.at = batch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == self.at:
+            signal.raise_signal(self.number)
 
 
-def test_a_state_that_cannot_be_read_is_a_user_error(session):
-    broken = session()
+@pytest.mark.parametrize(
+    ("number", "batch", "expected"), [(signal.SIGTERM, 0, (0, 1)), (signal.SIGINT, 2, (1, 0))], ids=["within", "end"]
+)
+def test_a_signal_saves_and_stops(session, number, batch, expected):
+    """At the last step of an epoch, the validation that follows is done too."""
+    whole, broken, resumed = session(0.1), session(0.1), session(0.1)
+    history = train(whole)
+    resumed.directory = broken.directory
+    with pytest.raises(Interrupted, match=f"Stopped by {number.name} after .*the same call goes on"):
+        train(broken, lambda: [Ask(number, batch)])
+    assert (position(broken).epoch, position(broken).step) == expected
+    again = train(resumed)
+    assert_equal(whole, resumed)
+    assert again.history == history.history
+
+
+def test_within_a_stage_that_continues(session):
+    whole, broken, resumed = session(0.1), session(0.1), session(0.1)
+    train(whole, given=stages(True))
+    resumed.directory = broken.directory
     with pytest.raises(KeyboardInterrupt):
-        train(broken, lambda: [Crash(1)])
-    directory = os.path.join(broken.directory, "checkpoint")
-    path = os.path.join(directory, "state.safetensors")
-    with open(path, "rb") as file:
-        content = file.read()
-    with open(path, "wb") as file:
-        file.write(content[: len(content) // 2])
-    with pytest.raises(UserError, match=r"interrupted run cannot be read .*state.safetensors"):
-        checkpoint.read(directory)
+        train(broken, lambda: [Crash(2, 2)], stages(True), save_freq=2)
+    assert (position(broken).epoch, position(broken).step) == (2, 2)
+    train(resumed, given=stages(True))
+    assert_equal(whole, resumed)
+
+
+def test_a_plateau_outlives_an_interruption(session):
+    def callbacks():
+        return [Accuracy([0.9, 0.1, 0.2, 0.1]), keras.callbacks.ReduceLROnPlateau("val_accuracy", 0.5, 2, mode="max")]
+
+    whole, broken, resumed = session(0.1), session(0.1), session(0.1)
+    history = train(whole, callbacks, optimizer=keras.optimizers.SGD(0.1))
+    resumed.directory = broken.directory
+    with pytest.raises(KeyboardInterrupt):
+        train(broken, lambda: [*callbacks(), Crash(2, 1)], optimizer=keras.optimizers.SGD(0.1), save_freq=1)
+    again = train(resumed, callbacks, optimizer=keras.optimizers.SGD(0.1))
+    assert again.history == history.history and len(set(history.history["learning_rate"])) == 2
+    assert_equal(whole, resumed)

@@ -1,0 +1,240 @@
+"""Checkpoints on disk: each whole or not at all, and each verified when it is read."""
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import shutil
+import warnings
+from typing import Any
+
+import numpy as np
+
+from kerasft.errors import UserError
+
+FORMAT = 1
+STATE, MANIFEST = "state.safetensors", "manifest.json"
+NAME = re.compile(r"step-(\d+)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Saved:
+    """A checkpoint that was found whole.
+
+    Attributes:
+        path: str. Its folder.
+        words: Any. What JSON can hold.
+        arrays: dict. NumPy arrays by name, read when they are asked for.
+    """
+
+    path: str
+    words: Any
+    arrays: Any
+
+
+class Store:
+    """The checkpoints of a run: folders `step-<number>` with `state.safetensors` and `manifest.json`.
+
+    A checkpoint is written beside the others, flushed to the disk and then renamed, so whatever happens meanwhile, it
+    is there as a whole or not at all. The manifest has the file's SHA-256 and its own. Old checkpoints are removed
+    when a new one is in place; which is the newest is told by the number alone, not by clocks.
+
+    Args:
+        directory: str.
+        keep: int, 1 or more. How many to keep: if the newest is damaged, the one before is taken.
+    """
+
+    def __init__(self, directory, keep=2):
+        self.directory = directory
+        self.keep = keep
+        self.writer = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self.writing = None
+
+    def save(self, number, arrays, words, wait=True):
+        """Writes a checkpoint.
+
+        Args:
+            number: int. Greater than those before, or that of one to replace.
+            arrays: dict of NumPy arrays. words: what JSON can hold.
+            wait: bool. False copies the arrays, which must not change otherwise, and writes them while the caller
+                goes on; what goes wrong is raised by the next call.
+
+        Raises: UserError if it cannot be written; those before stay as they are.
+        """
+        self.wait()
+        # Not `ascontiguousarray`, which makes a vector of a number such as the optimizer's step.
+        arrays = {name: np.array(array, order="C", copy=None if wait else True) for name, array in arrays.items()}
+        self.writing = self.writer.submit(self._save, number, arrays, json.dumps(words, default=float))
+        if wait:
+            self.wait()
+
+    def wait(self):
+        """Returns when nothing is being written any more. Raises UserError if the last checkpoint failed."""
+        writing, self.writing = self.writing, None
+        if writing:
+            writing.result()
+
+    def newest(self):
+        """Returns the newest checkpoint that is whole as `Saved`, or None if there is none at all.
+
+        Warns of newer ones that are damaged.
+
+        Raises: UserError if all are damaged.
+        """
+        self.wait()
+        problems = []
+        for number in sorted(self.numbers(), reverse=True):
+            path = self.path(number)
+            problem = _problem(path, number)
+            if problem is None:
+                if problems:
+                    warnings.warn(f"{'; '.join(problems)}. Going on from {path}, the one before.", stacklevel=2)
+                return _read(path)
+            problems.append(problem)
+        if problems:
+            raise UserError(f"No checkpoint is whole: {'; '.join(problems)}. Received: {self.directory!r}")
+        return None
+
+    def numbers(self):
+        """Returns the numbers of all checkpoints."""
+        found = os.listdir(self.directory) if os.path.isdir(self.directory) else ()
+        return [int(match[1]) for match in map(NAME.fullmatch, found) if match]
+
+    def path(self, number):
+        """Returns the folder of the checkpoint of this number."""
+        return os.path.join(self.directory, f"step-{number:010d}")
+
+    def close(self):
+        """Ends the writing; a checkpoint that is on its way is finished. Raises UserError if it failed."""
+        try:
+            self.wait()
+        finally:
+            self.writer.shutdown()
+
+    def clear(self):
+        """Removes all checkpoints."""
+        self.wait()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _save(self, number, arrays, words):
+        from safetensors import SafetensorError
+        from safetensors.numpy import save_file
+
+        path = self.path(number)
+        partial = f"{path}.partial"
+        size = sum(array.nbytes for array in arrays.values())
+        try:
+            os.makedirs(self.directory, exist_ok=True)
+            self._remove_leftovers()
+            os.mkdir(partial)
+            save_file(arrays, os.path.join(partial, STATE), metadata={"words": words})
+            _write_manifest(partial, number)
+            if os.path.exists(path):
+                shutil.rmtree(path)
+            os.rename(partial, path)
+            _flush(self.directory)
+            for old in sorted(self.numbers())[: -self.keep]:
+                shutil.rmtree(self.path(old))
+        except (OSError, SafetensorError) as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise UserError(
+                f"The checkpoint could not be written ({error}). It needs {size / 1e6:,.1f} MB"
+                f"{_free(self.directory)}. Those before stay: with room, the same call goes on. "
+                f"Received: {self.directory!r}"
+            ) from error
+
+    def _remove_leftovers(self):
+        for name in os.listdir(self.directory):
+            if name.endswith(".partial"):
+                shutil.rmtree(os.path.join(self.directory, name))
+
+
+def of_run(directory):
+    """Returns the `Store` in a run folder."""
+    return Store(os.path.join(directory, "checkpoint"))
+
+
+def _write_manifest(folder, number):
+    """Writes the manifest, which ends what is in the folder, and flushes both to the disk."""
+    state = os.path.join(folder, STATE)
+    _flush(state)
+    own = {"format": FORMAT, "number": number, "bytes": os.path.getsize(state), "sha256": _sha256(state)}
+    with open(os.path.join(folder, MANIFEST), "w", encoding="utf-8") as file:
+        file.write(_text(own))
+        file.flush()
+        os.fsync(file.fileno())
+    _flush(folder)
+
+
+def _text(own):
+    """Returns a manifest as it is written: `own` and the SHA-256 of it, so that a change of any bit is seen."""
+    digest = hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
+    return json.dumps({**own, "manifest": digest}, sort_keys=True)
+
+
+def _problem(path, number):
+    """Returns what is wrong with a checkpoint, or None."""
+    manifest, state = os.path.join(path, MANIFEST), os.path.join(path, STATE)
+    try:
+        with open(manifest, "rb") as file:
+            found = file.read(10_000)
+        own = json.loads(found)
+        own.pop("manifest")
+        if found != _text(own).encode():
+            return f"{manifest} was changed"
+        if own["format"] != FORMAT:
+            return f"{manifest} is of format {own['format']}, this kerasft reads {FORMAT}"
+        if own["number"] != number:
+            return f"{path} was renamed: it is that of step {own['number']}"
+        if os.path.getsize(state) != own["bytes"] or _sha256(state) != own["sha256"]:
+            return f"{state} was changed"
+    except OSError as error:
+        return f"{error.filename or path} cannot be read ({error.strerror})"
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return f"{manifest} was changed"
+    return None
+
+
+def _read(path):
+    from safetensors import safe_open
+
+    file = safe_open(os.path.join(path, STATE), framework="numpy")
+    return Saved(path, json.loads(file.metadata()["words"]), _Arrays(file))
+
+
+class _Arrays:
+    """A read-only mapping of names to the arrays of an open safetensors file."""
+
+    def __init__(self, file):
+        self.file, self.names = file, set(file.keys())
+
+    def __contains__(self, name):
+        return name in self.names
+
+    def __getitem__(self, name):
+        return self.file.get_tensor(name)
+
+
+def _sha256(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush(path):
+    """Has the system write a file, or the names in a folder, to the disk."""
+    if os.name == "nt" and os.path.isdir(path):
+        return  # Windows does not open folders.
+    descriptor = os.open(path, os.O_RDWR if os.path.isfile(path) else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _free(directory):
+    with contextlib.suppress(OSError):
+        return f", {shutil.disk_usage(os.path.dirname(directory) or '.').free / 1e6:,.1f} MB are free"
+    return ""
