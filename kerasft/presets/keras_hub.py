@@ -5,7 +5,6 @@ import json
 import os
 from pathlib import Path
 
-from kerasft import surgery
 from kerasft.errors import UserError
 from kerasft.presets import _tables
 from kerasft.presets.base import Pretrained, image_size_of, import_own_classes, modality_of, unknown
@@ -78,6 +77,8 @@ def is_causal(backbone):
 
 def _load(name, preset, weights):
     from keras_hub import models
+
+    from kerasft import surgery
 
     config = _json(preset, "config.json")
     import_own_classes(config)

@@ -131,6 +131,11 @@ def _fit_stage(model, span, data, settings, callbacks, make_saver):
     """Trains a compiled model to the end of a stage, from where the epochs before left it; returns the `Position`."""
     saver = make_saver(callbacks)
     begin = saver.position
+    if begin.epoch < span.first:
+        raise UserError(
+            f"The checkpoint of epoch {span.first} can no longer be read; the same call goes on from the one before. "
+            f"Received: {saver.store.directory!r}"
+        )
     if saver.saved:
         _go_on(model, span, saver.saved, begin)
         surgery.build_metrics(model, data[0].targets[:1])

@@ -17,8 +17,10 @@ ARGUMENTS = {
     "stages": {"stages": [{"method": "linear_probe", "epochs": 1}, {"method": "lora"}]},
 }
 METHODS = {name: registry.find("methods", name) for name in registry.names("methods")}
+# The other methods reach into an image model by the same code.
+QUICK_ON_IMAGES = ("full", "freeze", "lora")
 CASES = [
-    (name, task)
+    pytest.param((name, task), marks=[] if "text" in task or name in QUICK_ON_IMAGES else pytest.mark.slow)
     for name, method in METHODS.items()
     for task in TASKS
     if registry.find("tasks", task).modality in method.learning_rate
