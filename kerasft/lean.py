@@ -8,7 +8,7 @@ import keras
 import keras_hub
 import tensorflow as tf
 
-from kerasft import surgery
+from kerasft import surgery, taps
 
 
 def apply(model):
@@ -121,17 +121,17 @@ def _call_dropout(layer, inputs, training=False):
     return dropout(inputs, layer.rate, layer.seed_generator.next())
 
 
-def _call_last_block(block, call, inputs, padding_mask=None, training=None):
-    is_read_whole = getattr(_thread, "block", None) is not block
-    if is_read_whole or any(hasattr(part, "tap") for part in (block, *surgery.all_layers(block))):
-        return call(inputs, padding_mask=padding_mask, training=training)
+def _call_last_block(block, call, inputs, padding_mask=None, training=None, **others):
+    is_plain = getattr(_thread, "block", None) is block and padding_mask is not None and not others
+    if not is_plain or any(map(taps.is_tapped, (block, *surgery.all_layers(block)))):
+        return call(inputs, padding_mask=padding_mask, training=training, **others)
     return surgery.encode_first_token(block, inputs, padding_mask, training)
-
-
-_thread = threading.local()
 
 
 def _is_plain(layer):
     axes = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
     last = [axis for axis in axes if axis == -1]
     return len(axes) == len(last) == 1 and layer.center and layer.scale and not layer.rms_scaling
+
+
+_thread = threading.local()

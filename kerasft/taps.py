@@ -49,9 +49,14 @@ class Tap:
 
 def tap(layer):
     """Returns the `Tap` of a layer; there is one, however often it is asked for."""
-    if not isinstance(getattr(layer, "tap", None), Tap):
+    if not is_tapped(layer):
         layer.tap = Tap(layer)
     return layer.tap
+
+
+def is_tapped(layer):
+    """Returns True if the layer has a `Tap`."""
+    return isinstance(getattr(layer, "tap", None), Tap)
 
 
 @contextlib.contextmanager

@@ -28,12 +28,12 @@ class Progress(keras.callbacks.Callback):
         self.seconds: float | None = None
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.epoch, self.skipped = epoch, None
+        self.epoch, self.first = epoch, None
         self.began = self.shown = time.monotonic()
 
     def on_train_batch_begin(self, batch, logs=None):
-        if self.skipped is None:
-            self.skipped = batch / self.params["steps"] * self.rows  # By a process before this.
+        if self.first is None:
+            self.first = batch
 
     def on_train_batch_end(self, batch, logs=None):
         now = time.monotonic()
@@ -41,7 +41,7 @@ class Progress(keras.callbacks.Callback):
             return
         self.shown = now
         done = (batch + 1) / self.params["steps"]
-        rows = done * self.rows - self.skipped
+        rows = done * self.rows - self._rows_before()
         rate = rows / (now - self.began)
         rows_left = (self.params["epochs"] - self.epoch - done) * self.rows
         rate_of_all = (self.trained + rows) / (self.spent_seconds + now - self.began)
@@ -54,10 +54,14 @@ class Progress(keras.callbacks.Callback):
         now = time.monotonic()
         seconds = self.seconds or now - self.began
         self.seconds = None
-        rows = self.rows - (self.skipped or 0)
+        rows = self.rows - self._rows_before()
         self.trained += rows
         self.spent_seconds += now - self.began
         self._show("done", logs, rows / seconds, f"{_clock(now - self.began)}", last=True)
+
+    def _rows_before(self):
+        """Returns the rows of this epoch that a process before this trained on."""
+        return self.first / self.params["steps"] * self.rows if self.first else 0
 
     def _show(self, where, logs, rate, clock, last=False):
         values = "  ".join(f"{name} {value:.4f}" for name, value in (logs or {}).items())

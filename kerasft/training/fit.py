@@ -62,7 +62,7 @@ class Span:
 class Callbacks(keras.callbacks.CallbackList):
     """The callbacks of a stage, to which an epoch that goes on in the middle, in a `fit` of its own, looks whole."""
 
-    done, begun, ends = 0, False, True
+    done, begun = 0, False
 
     def on_train_begin(self, logs=None):
         if not self.begun:
@@ -76,7 +76,7 @@ class Callbacks(keras.callbacks.CallbackList):
         super().on_train_batch_end(batch + self.done, logs)
 
     def on_train_end(self, logs=None):
-        if self.ends:
+        if not self.done:
             super().on_train_end(logs)
 
 
@@ -138,20 +138,17 @@ def _fit_stage(model, span, data, settings, callbacks, make_saver):
         )
     if saver.saved:
         _go_on(model, span, saver.saved, begin)
-        surgery.build_metrics(model, data[0].targets[:1])
     callbacks = Callbacks([*callbacks, saver], add_history=True, model=model, epochs=span.last, steps=saver.steps)
-    if begin.is_stopped or begin.epoch == span.last:  # Only what comes after the last epoch is left.
-        callbacks.on_train_begin()
-        callbacks.on_train_end()
-        return begin
     train = functools.partial(_train, model, data, settings, callbacks)
     if begin.step:
+        surgery.build_metrics(model, data[0].targets[:1])  # The sums of the epoch's first steps go into them.
         train(range(begin.epoch, begin.epoch + 1), begin.step)
         checkpoint.restore(saver.store.newest(), model)  # `fit` has ended, and may have put averages into the model.
     if saver.position.epoch < span.last and not saver.position.is_stopped:
         train(range(saver.position.epoch, span.last))
-    else:
-        callbacks.ends = True
+    else:  # Only what comes after the last epoch is left.
+        callbacks.done = 0
+        callbacks.on_train_begin()
         callbacks.on_train_end()
     return saver.position
 
@@ -159,7 +156,7 @@ def _fit_stage(model, span, data, settings, callbacks, make_saver):
 def _train(model, data, settings, callbacks, epochs, done=0):
     """Trains for these epochs, of which the first has some steps behind it."""
     training, validation = data
-    callbacks.done, callbacks.ends = done, not done
+    callbacks.done = done
     model.fit(
         training_dataset(training, settings, epochs, model.objectives, done),
         epochs=epochs.stop,

@@ -10,7 +10,6 @@ checkpoint, which holds optimizer, seeds and callbacks. The kills are shared out
 import argparse
 import contextlib
 import glob
-import hashlib
 import json
 import multiprocessing
 import os
@@ -20,6 +19,7 @@ import sys
 import tempfile
 import time
 
+from kerasft import files
 from tests import conftest  # noqa: F401  (one thread, before TensorFlow is imported)
 
 SCENARIOS = {
@@ -61,7 +61,22 @@ def fingerprint(directory):
     newest = max(glob.glob(os.path.join(directory, "checkpoint", "step-*")))
     paths = {name: os.path.join(directory, name) for name in ("weights.safetensors", "history.json")}
     paths["last checkpoint"] = os.path.join(newest, "state.safetensors")
-    return {name: hashlib.sha256(open(path, "rb").read()).hexdigest() for name, path in paths.items()}
+    return {name: files.sha256(path) for name, path in paths.items()}
+
+
+def left_alone(context, scenario, folder):
+    """Returns the fingerprint of a run that nothing disturbs, and its seconds."""
+    directory = os.path.join(folder, f"{scenario}, left alone")
+    for _ in range(2):  # The first process waits for the imports.
+        shutil.rmtree(directory, ignore_errors=True)
+        began = time.monotonic()
+        process = context.Process(target=train, args=(scenario, directory))
+        process.start()
+        process.join()
+        seconds = time.monotonic() - began
+        if process.exitcode:
+            sys.exit(f"A process ended with {process.exitcode}; see {directory}.log")
+    return fingerprint(directory), seconds
 
 
 def killed(context, scenario, directory, seconds, dice):
@@ -93,17 +108,7 @@ def main():
     dice, folder = random.Random(arguments.seed), tempfile.mkdtemp()
     expected, seconds, table = {}, {}, {}
     for scenario in SCENARIOS:
-        directory = os.path.join(folder, f"{scenario}, left alone")
-        for _ in range(2):  # The first process waits for the imports.
-            shutil.rmtree(directory, ignore_errors=True)
-            began = time.monotonic()
-            process = context.Process(target=train, args=(scenario, directory))
-            process.start()
-            process.join()
-            seconds[scenario] = time.monotonic() - began
-            if process.exitcode:
-                sys.exit(f"A process ended with {process.exitcode}; see {directory}.log")
-        expected[scenario] = fingerprint(directory)
+        expected[scenario], seconds[scenario] = left_alone(context, scenario, folder)
         table[scenario] = {"runs": 0, "kills": 0, "differ": 0}
     while (total := sum(row["kills"] for row in table.values())) < arguments.kills:
         scenario = min(table, key=lambda name: table[name]["kills"])

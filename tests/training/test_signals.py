@@ -10,7 +10,7 @@ import pytest
 from kerasft.training.signals import Signals
 
 TWICE = """
-import os, signal
+import signal
 from kerasft.training.signals import Signals
 with Signals():
     signal.raise_signal(signal.{name})
