@@ -4,7 +4,6 @@ import contextlib
 import datetime
 import functools
 import glob
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -13,7 +12,7 @@ import platform
 import keras
 import numpy as np
 
-from kerasft import __version__, registry, surgery, weights
+from kerasft import __version__, files, registry, surgery, weights
 from kerasft import recipe as recipes
 from kerasft.errors import UserError
 from kerasft.presets import base as presets
@@ -33,7 +32,7 @@ def choose(directory, resume, recipe, is_default=False):
 
     Args:
         directory: path.
-        resume: str. `"auto"`, or `"never"` to leave an interrupted run as it is and take a folder with a number.
+        resume: str. `"auto"`, or `"never"` to leave what is there as it is and take a folder with a number.
         recipe: dict, as `FineTuner.recipe`.
         is_default: bool. True if the user chose no folder: if this one cannot be had, one with a number is taken.
 
@@ -70,9 +69,9 @@ def claimed(directory, recipe):
         recipes.write(recipe, os.path.join(directory, "recipe.yaml"), HEADER)
         yield
     finally:
-        lock.release()
         with contextlib.suppress(OSError):
-            os.remove(lock.lock_file)
+            os.remove(lock.lock_file)  # While it is ours: who opens it later makes another.
+        lock.release()
 
 
 def empty(directory):
@@ -142,7 +141,7 @@ def verified_manifest(directory):
         raise UserError(f"{path}: this kerasft reads run format {FORMAT}. Received: format={manifest.get('format')!r}")
     for name, digest in manifest["sha256"].items():
         file_path = os.path.join(directory, name)
-        if not os.path.isfile(file_path) or _sha256(file_path) != digest:
+        if not os.path.isfile(file_path) or files.sha256(file_path) != digest:
             raise UserError(f"{file_path} is missing or was changed since it was saved. Received: {file_path!r}")
     return manifest
 
@@ -328,7 +327,7 @@ def _write_manifest(directory, own):
         **own,
         "versions": versions(),
         "saved": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "sha256": {name: _sha256(os.path.join(directory, name)) for name in kept},
+        "sha256": {name: files.sha256(os.path.join(directory, name)) for name in kept},
     }
     _write_json(os.path.join(directory, "manifest.json"), manifest)
 
@@ -336,11 +335,6 @@ def _write_manifest(directory, own):
 def _belongs(name):
     """True for the files of the run itself; logs and exports in the same folder live their own lives."""
     return name.split(os.sep)[0] not in ("manifest.json", "logs", "export", "checkpoint", ".lock")
-
-
-def _sha256(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write_json(path, value):

@@ -22,7 +22,19 @@ VERBS = {"data": "read", "presets": "load", "exporters": "write", "distribution"
 # A module or folder imports only what has a lower level, its own folder, and at level 0 its peers.
 LEVELS = (
     (
-        *("errors", "checks", "cache", "registry", "recipe", "weights", "surgery", "axes", "quantization", "deltas"),
+        *(
+            "errors",
+            "checks",
+            "files",
+            "cache",
+            "registry",
+            "recipe",
+            "weights",
+            "surgery",
+            "axes",
+            "quantization",
+            "deltas",
+        ),
         *("hugging_face", "taps", "lean", "model", "pipeline"),
     ),
     PLUGIN_FOLDERS,

@@ -10,7 +10,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from kerasft import cache
+from kerasft import cache, files
 from kerasft.data import csv
 from kerasft.data.base import as_examples
 from kerasft.errors import UserError, nearest
@@ -95,8 +95,7 @@ def _fetch(scratch):
 
 
 def _checked(path):
-    with open(path, "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = files.sha256(path)
     if found != SHA256:
         raise UserError(f"{path} is not the file that was checked: its SHA-256 must be {SHA256}. Received: {found}")
     return path

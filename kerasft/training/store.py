@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from kerasft import files
 from kerasft.errors import UserError
 
 FORMAT = 1
@@ -85,23 +86,27 @@ class Store:
         Raises: UserError if all are damaged.
         """
         self.wait()
+        numbers = self.numbers()
         problems = []
-        for number in sorted(self.numbers(), reverse=True):
-            path = self.path(number)
-            problem = _problem(path, number)
-            if problem is None:
-                if problems:
-                    warnings.warn(f"{'; '.join(problems)}. Going on from {path}, the one before.", stacklevel=2)
-                return _read(path)
-            problems.append(problem)
+        for number in reversed(numbers):
+            try:
+                saved = _read(self.path(number), number)
+            except UserError as error:
+                problems.append(str(error))
+                continue
+            if problems:
+                warnings.warn(f"{'; '.join(problems)}. Going on from {saved.path}, the one before.", stacklevel=2)
+            return saved
+        if numbers != self.numbers():  # Another process wrote newer ones meanwhile, and removed these.
+            return self.newest()
         if problems:
             raise UserError(f"No checkpoint is whole: {'; '.join(problems)}. Received: {self.directory!r}")
         return None
 
     def numbers(self):
-        """Returns the numbers of all checkpoints."""
+        """Returns the numbers of all checkpoints, the newest last."""
         found = os.listdir(self.directory) if os.path.isdir(self.directory) else ()
-        return [int(match[1]) for match in map(NAME.fullmatch, found) if match]
+        return sorted(int(match[1]) for match in map(NAME.fullmatch, found) if match)
 
     def path(self, number):
         """Returns the folder of the checkpoint of this number."""
@@ -135,8 +140,8 @@ class Store:
             if os.path.exists(path):
                 shutil.rmtree(path)
             os.rename(partial, path)
-            _flush(self.directory)
-            for old in sorted(self.numbers())[: -self.keep]:
+            files.flush(self.directory)
+            for old in self.numbers()[: -self.keep]:
                 shutil.rmtree(self.path(old))
         except (OSError, SafetensorError) as error:
             shutil.rmtree(partial, ignore_errors=True)
@@ -159,14 +164,12 @@ def of_run(directory):
 
 def _write_manifest(folder, number):
     """Writes the manifest, which ends what is in the folder, and flushes both to the disk."""
-    state = os.path.join(folder, STATE)
-    _flush(state)
-    own = {"format": FORMAT, "number": number, "bytes": os.path.getsize(state), "sha256": _sha256(state)}
-    with open(os.path.join(folder, MANIFEST), "w", encoding="utf-8") as file:
+    state, manifest = os.path.join(folder, STATE), os.path.join(folder, MANIFEST)
+    own = {"format": FORMAT, "number": number, "bytes": os.path.getsize(state), "sha256": files.sha256(state)}
+    with open(manifest, "w", encoding="utf-8") as file:
         file.write(_text(own))
-        file.flush()
-        os.fsync(file.fileno())
-    _flush(folder)
+    for path in (state, manifest, folder):
+        files.flush(path)
 
 
 def _text(own):
@@ -175,8 +178,10 @@ def _text(own):
     return json.dumps({**own, "manifest": digest}, sort_keys=True)
 
 
-def _problem(path, number):
-    """Returns what is wrong with a checkpoint, or None."""
+def _read(path, number):
+    """Returns a checkpoint as `Saved`. Raises UserError, in words that go on, if it is not whole."""
+    from safetensors import SafetensorError, safe_open
+
     manifest, state = os.path.join(path, MANIFEST), os.path.join(path, STATE)
     try:
         with open(manifest, "rb") as file:
@@ -184,25 +189,21 @@ def _problem(path, number):
         own = json.loads(found)
         own.pop("manifest")
         if found != _text(own).encode():
-            return f"{manifest} was changed"
+            raise UserError(f"{manifest} was changed")
         if own["format"] != FORMAT:
-            return f"{manifest} is of format {own['format']}, this kerasft reads {FORMAT}"
+            raise UserError(f"{manifest} is of format {own['format']}, this kerasft reads {FORMAT}")
         if own["number"] != number:
-            return f"{path} was renamed: it is that of step {own['number']}"
-        if os.path.getsize(state) != own["bytes"] or _sha256(state) != own["sha256"]:
-            return f"{state} was changed"
-    except OSError as error:
-        return f"{error.filename or path} cannot be read ({error.strerror})"
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return f"{manifest} was changed"
-    return None
-
-
-def _read(path):
-    from safetensors import safe_open
-
-    file = safe_open(os.path.join(path, STATE), framework="numpy")
-    return Saved(path, json.loads(file.metadata()["words"]), _Arrays(file))
+            raise UserError(f"{path} was renamed: it is that of step {own['number']}")
+        if os.path.getsize(state) != own["bytes"] or files.sha256(state) != own["sha256"]:
+            raise UserError(f"{state} was changed")
+        opened = safe_open(state, framework="numpy")
+        return Saved(path, json.loads(opened.metadata()["words"]), _Arrays(opened))
+    except UserError:
+        raise
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} cannot be read ({error})") from error
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise UserError(f"{manifest} was changed") from error
 
 
 class _Arrays:
@@ -216,22 +217,6 @@ class _Arrays:
 
     def __getitem__(self, name):
         return self.file.get_tensor(name)
-
-
-def _sha256(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flush(path):
-    """Has the system write a file, or the names in a folder, to the disk."""
-    if os.name == "nt" and os.path.isdir(path):
-        return  # Windows does not open folders.
-    descriptor = os.open(path, os.O_RDWR if os.path.isfile(path) else os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _free(directory):

@@ -1,0 +1,21 @@
+"""Files on disk: what identifies them, and that they are there after a power cut."""
+
+import hashlib
+import os
+
+
+def sha256(path):
+    """Returns the SHA-256 of a file as hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def flush(path):
+    """Has the system write a file, or the names in a folder, to the disk."""
+    if os.name == "nt" and os.path.isdir(path):
+        return  # Windows does not open folders.
+    descriptor = os.open(path, os.O_RDWR if os.path.isfile(path) else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
