@@ -1,5 +1,6 @@
 """What `fit` prints: what learns, what it learns from, and where everything lies."""
 
+import contextlib
 import os
 
 from rich.console import Console
@@ -59,3 +60,13 @@ def show_end(tuner, evaluation):
     ]
     # Commands are there to be copied: no line breaks in them, and a path in brackets is no markup.
     console.print("\n".join(lines), soft_wrap=True, markup=False)
+
+
+@contextlib.contextmanager
+def quiet():
+    """Prints nothing of what this file shows, for a while."""
+    console.quiet = True
+    try:
+        yield
+    finally:
+        console.quiet = False

@@ -9,6 +9,10 @@ class UserError(ValueError):
     """
 
 
+class Diverged(UserError):
+    """Training whose loss or weights are no longer numbers."""
+
+
 class Interrupted(KeyboardInterrupt):
     """A signal asked the training to stop, and its state is saved.
 

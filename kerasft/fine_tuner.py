@@ -154,6 +154,24 @@ class FineTuner(Adapters):
         frame = self.task.prepare(data_sources.load(data), with_targets=False)
         return self.task.examples(frame, self.preprocessor, with_targets=False)
 
+    def frames(self, data, validation_data=None, validation_split=0.0):
+        """Returns the checked DataFrames to train and to validate on, the second None without validation."""
+        if validation_data is not None and validation_split:
+            raise UserError(
+                f"Give validation_data or validation_split, not both. Received: validation_split={validation_split}"
+            )
+        train = self.task.prepare(data_sources.load(data))
+        content = [name for name in self.task.inputs if name in train]
+        clean.warn(clean.conflicting(train, content, "label"), "the same example with different labels")
+        if validation_split:
+            label = None if getattr(self.task, "multi_label", False) else "label"
+            return split(train, validation_split, self.arguments["seed"], label=label, content=content)
+        if validation_data is None:
+            return train, None
+        validation = self.task.prepare(data_sources.load(validation_data))
+        clean.warn(clean.duplicates(train, validation, content), "validation examples that are also trained on")
+        return train, validation
+
     # === Fine-tuning ===
 
     def fit(  # noqa: PLR0913
@@ -168,6 +186,7 @@ class FineTuner(Adapters):
         directory=None,
         resume="auto",
         save_freq=1000,
+        lower_rate_on_nan=False,
     ):
         """Checks the data, trains, keeps the best weights, evaluates on validation data and saves the run folder.
 
@@ -182,10 +201,13 @@ class FineTuner(Adapters):
             resume: str. `"auto"` goes on where an interrupted run in `directory` was, and ends in the same bits as if
                 nothing had happened; `"never"` starts anew in a folder beside it, `<directory>-2`.
             save_freq: int. Steps between two savings of that state within an epoch; it is saved after each epoch too.
+            lower_rate_on_nan: bool. If loss or weights are no longer finite, go on from the last saved state at a tenth
+                of the learning rate, once, in place of an error.
 
         Returns: keras.callbacks.History.
         Raises: UserError for unusable data or arguments, before weights are loaded; for learning rates of weights that
-            the model does not have, before anything is written. Interrupted, a KeyboardInterrupt, after SIGINT or
+            the model does not have, before anything is written. Diverged, a UserError, if loss or weights are no longer
+            finite; nothing of that is saved. Interrupted, a KeyboardInterrupt, after SIGINT or
             SIGTERM, with the state saved; a second signal ends the process at once.
         """
         self._check_fit(epochs, batch_size, resume, save_freq)
@@ -196,7 +218,7 @@ class FineTuner(Adapters):
         given = {name: value for name, value in given.items() if isinstance(value, (str, os.PathLike, dict))}
         given["callbacks"] = run_folder.describable(callbacks)
         self.fit_arguments = {**given, "validation_split": validation_split, "epochs": epochs, "batch_size": batch_size}
-        train, validation = self._frames(data, validation_data, validation_split)
+        train, validation = self.frames(data, validation_data, validation_split)
         default = os.path.join("saved_models", self.name)
         directory = run_folder.choose(directory or default, resume, self.recipe, is_default=directory is None)
         stages = self.method.stages(self.model, epochs)
@@ -207,6 +229,7 @@ class FineTuner(Adapters):
             batch_size=batch_size,
             directory=directory,
             save_freq=save_freq,
+            lower_rate_on_nan=lower_rate_on_nan,
             replicas=self.strategy.num_replicas_in_sync if self.strategy else 1,
             precision=self.policy,
         )
@@ -258,23 +281,6 @@ class FineTuner(Adapters):
         if validation is not None:
             snapshot = Snapshot(self.task, self.model, self.preprocessor, validation)
         return registry.find("callbacks", "tensorboard")(os.path.join(settings.directory, "logs"), hparams, snapshot)
-
-    def _frames(self, data, validation_data, validation_split):
-        if validation_data is not None and validation_split:
-            raise UserError(
-                f"Give validation_data or validation_split, not both. Received: validation_split={validation_split}"
-            )
-        train = self.task.prepare(data_sources.load(data))
-        content = [name for name in self.task.inputs if name in train]
-        clean.warn(clean.conflicting(train, content, "label"), "the same example with different labels")
-        if validation_split:
-            label = None if getattr(self.task, "multi_label", False) else "label"
-            return split(train, validation_split, self.arguments["seed"], label=label, content=content)
-        if validation_data is None:
-            return train, None
-        validation = self.task.prepare(data_sources.load(validation_data))
-        clean.warn(clean.duplicates(train, validation, content), "validation examples that are also trained on")
-        return train, validation
 
     @staticmethod
     def _check_fit(epochs, batch_size, resume, save_freq):

@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import subprocess
 
 import keras
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from kerasft import __version__, files, registry, surgery, weights
 from kerasft import recipe as recipes
 from kerasft.errors import UserError
+from kerasft.pipeline import clean
 from kerasft.presets import base as presets
 from kerasft.training import optimizer, store
 
@@ -169,12 +171,15 @@ def facts(tuner, settings, train):
         "method": _name(tuner.arguments["method"]),
         "weights trained": f"{learned:,} of {total:,} ({learned / total:.2%})",
         "trained on": f"{train.attrs.get('origin', 'data')} ({len(train):,} examples)",
+        "data digest": clean.digest(train),
         "epochs": settings.epochs,
         "batch size": settings.batch_size,
         "learning rate": settings.learning_rate,
+        **({"learning rate after it diverged": "a tenth"} if settings.rate_factor < 1 else {}),
         "precision": tuner.policy,
         "seed": settings.seed,
         "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
+        **({"git commit": commit} if (commit := _commit()) else {}),
     }
 
 
@@ -345,6 +350,14 @@ def _write_text(path, text):
     with open(f"{path}.partial", "w", encoding="utf-8") as file:
         file.write(text)
     os.replace(f"{path}.partial", path)
+
+
+def _commit():
+    """Returns the git commit of the working folder, with `-dirty` if files differ from it; empty if there is none."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=10).stdout.strip()
+    return ""
 
 
 def _name(value):

@@ -27,6 +27,7 @@ LEVELS = (
             "checks",
             "files",
             "cache",
+            "memory",
             "registry",
             "recipe",
             "weights",
@@ -42,7 +43,7 @@ LEVELS = (
     ("run_folder",),
     ("adapters",),
     ("fine_tuner",),
-    ("search", "compare", "averaging"),
+    ("search", "compare", "averaging", "dry_run"),
     ("cli",),
     ("__main__",),
 )

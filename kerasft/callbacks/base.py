@@ -1,4 +1,4 @@
-"""What callbacks share that train one set of weights and keep another: an average of those on the way."""
+"""What callbacks share: averages of the weights on the way, and what to say of a training that diverged."""
 
 from typing import ClassVar
 
@@ -6,6 +6,17 @@ import keras
 import tensorflow as tf
 
 from kerasft import weights
+from kerasft.errors import Diverged
+
+
+def diverged(model, where, received):
+    """Returns the error of a training whose numbers are none any more, with what can be done about it."""
+    rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))  # Of any number of replicas.
+    return Diverged(
+        f"Training diverged, seen at {where}, at learning rate {rate:.2e}. Nothing of it was saved. Try a tenth of the "
+        "rate, or precision='float32'; or lower_rate_on_nan=True, with which fit goes on from the last "
+        f"checkpoint at a tenth of the rate, once. Received: {received}"
+    )
 
 
 class WeightAverage(keras.callbacks.Callback):
@@ -52,6 +63,8 @@ class WeightAverage(keras.callbacks.Callback):
         if epoch == 0:  # Of a new training; this object may have seen another one.
             self.count.assign(0)
             self.in_model.assign(0)
+            for variable, average in self.averages.values():
+                average.assign(variable)
         if self.in_model.numpy():
             self._swap()
 

@@ -42,6 +42,9 @@ def fit(
     recipe: Recipe,
     overrides: Overrides = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start anew beside an interrupted run.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Try it on the longest rows; tell time, memory and disk it will take.")
+    ] = False,
     smoke: Smoke = False,
 ):
     """Fine-tune what a recipe describes; write a run folder. Goes on where it was interrupted.
@@ -51,7 +54,10 @@ def fit(
     made, origin = _checked_recipe(recipe, overrides)
     _refuse_ranges(made, origin, recipe)
     made = _shrunk(made) if smoke else made
-    _fit({**made, "resume": "never"} if fresh else made)
+    if dry_run:
+        _dry_run(made)
+    else:
+        _fit({**made, "resume": "never"} if fresh else made)
 
 
 @app.command(epilog="Example: kerasft evaluate saved_models/reviews test.csv")
@@ -259,6 +265,15 @@ def _fit(recipe):
     except Interrupted as interrupted:
         print(f"\n{interrupted}", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _dry_run(recipe):
+    from kerasft import dry_run
+
+    found = dry_run.dry_run(recipe)
+    print("\n".join(dry_run.lines(found)))
+    if problem := dry_run.problem(found):
+        raise UserError(problem)
 
 
 def _loaded(run):

@@ -3,7 +3,6 @@
 import importlib.metadata
 import os
 import platform
-import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kerasft import __version__, cache
+from kerasft import memory as memory_of
 from kerasft.cli.quiet import load_tensorflow
 
 FINE, NOTE, BAD = "✓", "!", "✗"
@@ -116,11 +116,10 @@ def devices():
 
 def memory():
     """Yields the memory that is free, on Linux."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8")
-    except OSError:
+    found = memory_of.free()
+    if found is None:
         return
-    total, free = (int(re.findall(rf"{name}:\s+(\d+)", lines)[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
+    free, total = found
     mark, mend = (NOTE, "close other programs, or fit with a smaller batch_size") if free < 2 * GIGABYTE else (FINE, "")
     yield Finding(mark, f"memory: {free / GIGABYTE:.1f} of {total / GIGABYTE:.1f} GB free", mend)
 

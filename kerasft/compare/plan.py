@@ -176,7 +176,7 @@ def _scored(tuner, recipe, test):
     """Returns the examples to score on, read and checked, and `test` and `held_back` of the `Plan`."""
     given = {name: recipe.get(name) for name in ("data", "validation_data", "validation_split")}
     given["data"] = data_sources.load(given["data"])
-    train, validation = tuner._frames(given["data"], given["validation_data"], given["validation_split"] or 0.0)
+    train, validation = tuner.frames(given["data"], given["validation_data"], given["validation_split"] or 0.0)
     if test is not None:
         return tuner.task.prepare(data_sources.load(test)), test, {}
     if validation is None:

@@ -19,6 +19,14 @@ def content_keys(frame, columns):
     return list(zip(*keys, strict=True)) if keys else [()] * len(frame)
 
 
+def digest(frame):
+    """Returns hexadecimal digits that say which data this is: equal for the same content in the same order."""
+    found = hashlib.sha256()
+    for row in content_keys(frame, list(frame.columns)):
+        found.update(repr(row).encode(errors="surrogatepass"))
+    return found.hexdigest()
+
+
 def duplicates(train, validation, columns):
     """Returns a message for each row of `validation` whose content in `columns` is also in `train`."""
     first = dict(zip(reversed(content_keys(train, columns)), reversed(train.index), strict=True))

@@ -10,7 +10,7 @@ import re
 import pandas as pd
 
 from kerasft.errors import UserError, nearest
-from kerasft.pipeline._content import conflicting, content_keys, duplicates
+from kerasft.pipeline._content import conflicting, content_keys, digest, duplicates
 from kerasft.pipeline._images import image_problems
 from kerasft.pipeline._labels import infer_labels, infer_multi_labels, label_ids, multi_label_ids
 from kerasft.pipeline._problems import SHOWN, DataWarning, brief, is_missing, messages, origin, refuse, warn
@@ -22,6 +22,7 @@ __all__ = [
     "choose_columns",
     "conflicting",
     "content_keys",
+    "digest",
     "duplicates",
     "image_problems",
     "infer_labels",

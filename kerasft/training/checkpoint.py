@@ -4,9 +4,10 @@ import collections
 import dataclasses
 
 import keras
+import numpy as np
 
 from kerasft import weights
-from kerasft.callbacks.base import WeightAverage
+from kerasft.callbacks.base import WeightAverage, diverged
 from kerasft.errors import Interrupted, UserError
 
 # What Keras's callbacks know of the epochs before; EarlyStopping's best weights come beside.
@@ -25,12 +26,14 @@ class Position:
         epoch: int. Epochs done, in all stages. step: int. Steps done of the next one.
         history: dict. Logs of the epochs done, by name.
         is_stopped: bool. True if a callback ended the run.
+        rate_factor: float. Of all learning rates; below 1 once it diverged and went on.
     """
 
     epoch: int = 0
     step: int = 0
     history: dict = dataclasses.field(default_factory=dict)
     is_stopped: bool = False
+    rate_factor: float = 1.0
 
 
 def position(saved):
@@ -58,7 +61,8 @@ class Checkpoint(keras.callbacks.Callback):
         saved: kerasft.training.store.Saved or None. What the training goes on from, be it of this process or another.
         position: Position. How far it has come.
 
-    Raises: UserError if what it goes on from had other callbacks.
+    Raises: UserError if what it goes on from had other callbacks; Diverged in place of saving what is no number, such
+        as weights that the loss did not need.
     """
 
     def __init__(self, store, signals, steps, every, callbacks):
@@ -78,37 +82,33 @@ class Checkpoint(keras.callbacks.Callback):
             _restore(self.saved, _states(self.averages))
 
     def on_epoch_begin(self, epoch, logs=None):
-        if self.position.step:  # Keras has just set the sums of the epoch to zero.
-            _restore(self.saved, _metrics(self.model))
+        if self.position.step:  # What begins an epoch has just set all this to zero.
+            _restore(self.saved, _metrics(self.model) | _states(self.averages))
 
     def on_train_batch_end(self, batch, logs=None):
         self.position.step = batch + 1
         if self.position.step == self.steps:  # What follows soon, the end of the epoch, saves.
             return
         if self.signals.received:
-            self._save()
+            self.save()
             self._leave()
         if self.position.step % self.every == 0:
-            self._save(wait=False)
+            self.save(wait=False)
 
     def on_epoch_end(self, epoch, logs=None):
         history = self.position.history
         for name, value in (logs or {}).items():
             history.setdefault(name, []).append(float(value))
-        self.position = Position(epoch + 1, 0, history, self.model.stop_training)
-        self._save()
+        self.position = Position(epoch + 1, 0, history, self.model.stop_training, self.position.rate_factor)
+        self.save()
         if self.signals.received:
             self._leave()
 
-    def _leave(self):
-        where = f"{self.position.epoch} epochs and {self.position.step} steps"
-        raise Interrupted(
-            f"Stopped by {self.signals.received} after {where}, kept in {self.store.directory}: the same call goes on."
-        )
-
-    def _save(self, wait=True):
+    def save(self, wait=True):
+        """Saves all there is; with `wait=False` while the training goes on."""
         variables = {f"variable.{i}": variable for i, variable in enumerate(self.model.variables)}
         variables |= _slots(self.model.optimizer) | _states(self.averages) | _metrics(self.model)
+        self._check_finite(variables)
         arrays = {name: weights.view(variable) for name, variable in variables.items()}
         for number, callback in enumerate(self.searches):
             best = getattr(callback, "best_weights", None) or ()
@@ -118,6 +118,23 @@ class Checkpoint(keras.callbacks.Callback):
             "searches": [_search(callback) for callback in self.searches],
         }
         self.store.save(self.position.epoch * self.steps + self.position.step, arrays, words, wait)
+
+    def _check_finite(self, variables):
+        for variable in variables.values():
+            array = weights.view(variable)
+            if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+                path = getattr(variable, "path", variable.name)
+                raise diverged(self.model, f"{self._where()}: {path} is not finite", path)
+
+    def _where(self):
+        epoch, step = self.position.epoch, self.position.step
+        return f"epoch {epoch + 1}, step {step}" if step else f"the end of epoch {epoch}"
+
+    def _leave(self):
+        where = f"{self.position.epoch} epochs and {self.position.step} steps"
+        raise Interrupted(
+            f"Stopped by {self.signals.received} after {where}, kept in {self.store.directory}: the same call goes on."
+        )
 
 
 def restore(saved, model):

@@ -4,15 +4,19 @@ import contextlib
 import dataclasses
 import functools
 import itertools
+import warnings
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from kerasft import surgery
-from kerasft.errors import UserError
+from kerasft.errors import Diverged, UserError
 from kerasft.pipeline import batching
 from kerasft.training import checkpoint, optimizer, store
 from kerasft.training.signals import Signals
+
+LOWER = 0.1  # Of the learning rate, after training diverged.
 
 
 @dataclasses.dataclass
@@ -27,6 +31,8 @@ class Settings:
         precision: str. The dtype policy that the model has.
         factors: dict. `{path: factor}` of the weights whose learning rate is the stage's times a factor.
         rates: dict. `{path: rate}` of the weights that have a peak of their own, the same in each stage.
+        lower_rate_on_nan: bool. Whether training that diverges goes on from the last checkpoint at a tenth of the rate.
+        rate_factor: float. Of all learning rates; below 1 after it did so, which happens once.
     """
 
     optimizer: Any
@@ -41,6 +47,8 @@ class Settings:
     precision: str = "float32"
     factors: dict = dataclasses.field(default_factory=dict)
     rates: dict = dataclasses.field(default_factory=dict)
+    lower_rate_on_nan: bool = False
+    rate_factor: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,23 +97,29 @@ def fit(model, task, stages, data, settings, callbacks):
         data: pair of training and validation examples; the second may be None.
         callbacks: function without arguments that returns the stage's fresh list of Keras callbacks.
 
-    Raises: Interrupted after SIGINT or SIGTERM, with the state saved; UserError if the state cannot be read or written.
+    Raises: Interrupted after SIGINT or SIGTERM, with the state saved; Diverged if loss or weights are no longer finite;
+        UserError if the state cannot be read or written.
     """
     steps = batching.steps_per_epoch(len(data[0]), settings.batch_size)
     checkpoints = store.of_run(settings.directory)
     position = checkpoint.position(checkpoints.newest())
+    settings.rate_factor = position.rate_factor
     history = keras.callbacks.History()
     history.set_model(model)
     history.on_train_begin()
     model.stop_training, first = False, 0
     with contextlib.closing(checkpoints), Signals() as signals:
-        saver = functools.partial(checkpoint.Checkpoint, checkpoints, signals, steps, settings.save_freq)
+
+        def made():
+            given = callbacks()
+            return [*given, checkpoint.Checkpoint(checkpoints, signals, steps, settings.save_freq, given)]
+
         for number, stage in enumerate(stages):
             last = first + stage.epochs
             if position.epoch < last or number == len(stages) - 1 or (position.is_stopped and position.epoch == last):
                 span = Span(stage, first, last, _schedule_epochs(stages, number))
-                _begin_stage(model, task, span, settings, steps)
-                position = _fit_stage(model, span, data, settings, callbacks(), saver)
+                train = functools.partial(_fit_stage, model, task, span, data, settings, made)
+                position = _lowering(train, settings)
             else:
                 stage.apply(model)  # Done before; the next one may build on it, as where it turned off dropout.
             first = last
@@ -114,6 +128,19 @@ def fit(model, task, stages, data, settings, callbacks):
     history.history.update(position.history)
     history.epoch = list(range(len(history.history.get("loss", []))))
     return history
+
+
+def _lowering(train, settings):
+    """Calls `train`; if it diverges and the user allows it, a second time, from the last checkpoint at a lower rate."""
+    try:
+        return train()
+    except Diverged as error:
+        if not settings.lower_rate_on_nan or settings.rate_factor < 1:
+            raise
+        what = str(error).partition(". ")[0]
+        warnings.warn(f"{what}. Going on from the last checkpoint at a tenth of the rate.", stacklevel=2)
+    settings.rate_factor = LOWER
+    return train()
 
 
 def _begin_stage(model, task, span, settings, steps):
@@ -127,10 +154,13 @@ def _begin_stage(model, task, span, settings, steps):
     compile_model(model, task, settings, steps * span.schedule_epochs)
 
 
-def _fit_stage(model, span, data, settings, callbacks, make_saver):
-    """Trains a compiled model to the end of a stage, from where the epochs before left it; returns the `Position`."""
-    saver = make_saver(callbacks)
+def _fit_stage(model, task, span, data, settings, make_callbacks):
+    """Trains to the end of a stage, from where the epochs before left it; returns the `Position`."""
+    callbacks = make_callbacks()
+    saver = callbacks[-1]
     begin = saver.position
+    begin.rate_factor = settings.rate_factor
+    _begin_stage(model, task, span, settings, saver.steps)
     if begin.epoch < span.first:
         raise UserError(
             f"The checkpoint of epoch {span.first} can no longer be read; the same call goes on from the one before. "
@@ -138,8 +168,10 @@ def _fit_stage(model, span, data, settings, callbacks, make_saver):
         )
     if saver.saved:
         _go_on(model, span, saver.saved, begin)
-    callbacks = Callbacks([*callbacks, saver], add_history=True, model=model, epochs=span.last, steps=saver.steps)
+    callbacks = Callbacks(callbacks, add_history=True, model=model, epochs=span.last, steps=saver.steps)
     train = functools.partial(_train, model, data, settings, callbacks)
+    if settings.lower_rate_on_nan and not saver.saved:
+        saver.save()  # Even the first steps can be gone back on.
     if begin.step:
         surgery.build_metrics(model, data[0].targets[:1])  # The sums of the epoch's first steps go into them.
         train(range(begin.epoch, begin.epoch + 1), begin.step)
@@ -157,15 +189,29 @@ def _train(model, data, settings, callbacks, epochs, done=0):
     """Trains for these epochs, of which the first has some steps behind it."""
     training, validation = data
     callbacks.done = done
-    model.fit(
-        training_dataset(training, settings, epochs, model.objectives, done),
-        epochs=epochs.stop,
-        initial_epoch=epochs.start,
-        steps_per_epoch=batching.steps_per_epoch(len(training), settings.batch_size) - done,
-        validation_data=None if validation is None else evaluation_dataset(validation, settings),
-        callbacks=callbacks,
-        shuffle=False,
-        verbose=0,
+    try:
+        model.fit(
+            training_dataset(training, settings, epochs, model.objectives, done),
+            epochs=epochs.stop,
+            initial_epoch=epochs.start,
+            steps_per_epoch=batching.steps_per_epoch(len(training), settings.batch_size) - done,
+            validation_data=None if validation is None else evaluation_dataset(validation, settings),
+            callbacks=callbacks,
+            shuffle=False,
+            verbose=0,
+        )
+    except tf.errors.ResourceExhaustedError as error:
+        raise _out_of_memory(error, settings) from error
+
+
+def _out_of_memory(error, settings):
+    """Returns the error that names what needs less memory, what changes the result least first."""
+    half = max(settings.batch_size // 2, 1)
+    return UserError(
+        f"Out of memory ({error.message[:120]}). What needs less: batch_size={half} with "
+        "optimizer={'name': 'adamw', 'gradient_accumulation_steps': 2}, which is nearly the same training; "
+        "precision='mixed_bfloat16'; a smaller sequence_length or image_size; a method that trains fewer weights, such "
+        f"as lora. Received: batch_size={settings.batch_size}"
     )
 
 
@@ -190,6 +236,8 @@ def compile_model(model, task, settings, total_steps):
         raise UserError("The method leaves nothing to learn: all layers are frozen. Received: 0 trainable weights")
     peak = settings.learning_rate
     factors = {**settings.factors, **{path: rate / peak for path, rate in settings.rates.items()}}
+    if settings.rate_factor != 1:
+        factors = {v.path: factors.get(v.path, 1.0) * settings.rate_factor for v in model.trainable_variables}
     made = optimizer.make(settings.optimizer, settings.schedule, peak, total_steps, factors)
     optimizer.spare_from_decay(made, model.trainable_variables)
     if settings.precision == "mixed_float16":

@@ -27,14 +27,14 @@ def test_a_finite_loss_goes_on():
 def test_the_first_loss_that_is_no_number_ends_fit(value):
     x = X.copy()
     x[9] = value  # In the third batch.
-    expected = r"diverged at epoch 1, step 3: the loss is (nan|inf) \(mean before: \d\.\d{4}, learning rate 1.00e-02\)"
+    expected = r"seen at epoch 1, step 3: the loss is (nan|inf) \(mean before: \d\.\d{4}\), at learning rate 1.00e-02"
     with pytest.raises(UserError, match=expected) as error:
         fit(linear_model(), x)
     assert "Received: loss=" in str(error.value)
 
 
 def test_weights_that_explode_are_noticed_in_a_later_epoch():
-    with pytest.raises(UserError, match=r"diverged at epoch 2, step \d: .* learning rate 1.00e\+08"):
+    with pytest.raises(UserError, match=r"seen at epoch 2, step \d: .* learning rate 1.00e\+08"):
         fit(linear_model(keras.optimizers.SGD(1e8)), X)
 
 
@@ -48,10 +48,3 @@ def test_it_works_under_a_strategy():
         model = linear_model()
     with pytest.raises(UserError, match="learning rate 1.00e-02"):
         fit(model, X * np.nan)
-
-
-def test_a_gradient_that_is_no_number_in_the_last_step_is_noticed():
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, kernel_initializer="zeros")])
-    model.compile("sgd", lambda y, prediction: tf.sqrt(tf.reduce_sum(prediction)), jit_compile=False)  # 0, slope inf.
-    with pytest.raises(UserError, match=r"epoch 1, its last step: weights are no numbers, the first in .*/kernel"):
-        model.fit(X, Y, batch_size=12, callbacks=[TerminateOnNan()], verbose=0)

@@ -116,6 +116,14 @@ def test_smoke_fits_few_rows_once(kerasft, files, monkeypatch):
     assert (fitted[0]["epochs"], fitted[0]["name"], len(fitted[0]["data"])) == (1, "smoke", 16)
 
 
+def test_dry_run_forecasts_and_writes_nothing(kerasft, files, tmp_path):
+    code, out, said = kerasft("fit", "r.yaml", "--dry-run")
+    assert code == 0, said
+    assert [line.split()[0] for line in out.splitlines()] == ["time", "memory", "disk"]
+    assert "in saved_models/r," in out
+    assert not os.path.exists(tmp_path / "saved_models")
+
+
 def test_search_prints_the_table_and_fits_the_best(kerasft, files, monkeypatch, tmp_path):
     from kerasft.search import search as module
 

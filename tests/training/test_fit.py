@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from kerasft import methods
 from kerasft.errors import UserError
@@ -166,3 +167,13 @@ def test_a_weight_of_rate_0_stays(session, optimizer):
     train(made, optimizer=optimizer, rates={frozen: 0.0}, epochs=1)
     still = {weight.path for weight in made.model.trainable_weights if np.array_equal(weight, before[weight.path])}
     assert still == {frozen}
+
+
+def test_out_of_memory_names_what_needs_less(session):
+    class Huge(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            tf.zeros([1 << 60], "int8")
+
+    expected = r"Out of memory .*batch_size=4 with .*'gradient_accumulation_steps': 2.*Received: batch_size=8"
+    with pytest.raises(UserError, match=expected):
+        train(session(), lambda: [Huge()])

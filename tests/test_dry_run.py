@@ -1,0 +1,71 @@
+import dataclasses
+
+import pytest
+
+from kerasft import dry_run
+from kerasft.training import fit as training
+
+
+@pytest.fixture(scope="module")
+def csv(tmp_path_factory):
+    """60 rows of one to 20 words, and 30 others in a second file."""
+    folder = tmp_path_factory.mktemp("data")
+    for name, rows in (("train", 60), ("valid", 30)):
+        lines = [f"{name}{i} {'good ' * (i // 3)},{i % 2}" for i in range(rows)]
+        (folder / f"{name}.csv").write_text("\n".join(["text,label", *lines]))
+    return folder
+
+
+def recipe(make_tiny, csv, folder, **changes):
+    own = {
+        "task": "text_classification",
+        "backbone": make_tiny("bert"),
+        "data": str(csv / "train.csv"),
+        "batch_size": 4,
+    }
+    return {**own, "directory": str(folder / "runs" / "one"), **changes}
+
+
+def test_it_tells_what_a_fit_would_take_and_keeps_nothing(make_tiny, csv, tmp_path):
+    forecast = dry_run.dry_run(recipe(make_tiny, csv, tmp_path, validation_data=str(csv / "valid.csv"), epochs=5))
+    assert forecast.steps == 15
+    assert len(forecast.epoch_seconds) == 5
+    assert 0 < forecast.step_seconds < sum(forecast.epoch_seconds)
+    weights = 4 * make_tiny("bert").backbone.count_params()
+    assert weights < forecast.run_bytes < 20 * weights
+    # Weights and both moments of AdamW, three times.
+    assert 9 * weights < forecast.checkpoint_bytes < 15 * weights
+    assert forecast.export_bytes > weights
+    assert forecast.peak_bytes > 100e6
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_longest_rows_are_tried(make_tiny, csv, tmp_path, monkeypatch):
+    widths, gather = [], training.training_dataset
+
+    def record(examples, *arguments):
+        widths.append(int(examples.lengths.max()))
+        return gather(examples, *arguments)
+
+    monkeypatch.setattr(training, "training_dataset", record)
+    dry_run.dry_run(recipe(make_tiny, csv, tmp_path))
+    assert widths == [22]  # 19 words, an unknown one, two marks.
+
+
+def test_stages_are_tried_each(make_tiny, csv, tmp_path):
+    forecast = dry_run.dry_run(recipe(make_tiny, csv, tmp_path, method="lp_ft", epochs=2))
+    assert len(forecast.epoch_seconds) == 2
+
+
+def test_in_words(make_tiny):
+    numbers = {"step_seconds": 0.412, "steps": 217, "epoch_seconds": [60.0, 60.4, 60.0], "peak_bytes": 1_830_000_000}
+    sizes = {"run_bytes": 91_000_000, "export_bytes": 92_000_000, "checkpoint_bytes": 810_000_000}
+    free = {"free_memory_bytes": None, "free_disk_bytes": 900_000_000}
+    forecast = dry_run.Forecast("saved_models/reviews", **numbers, **sizes, **free)
+    assert dry_run.lines(forecast) == [
+        "time    about 0:03:00 for 3 epochs of 217 steps; the longest takes 412 ms",
+        "memory  1,830 MB at the peak",
+        "disk    91 MB in saved_models/reviews, up to 810 MB more on the way; an export 92 MB; 900 MB are free",
+    ]
+    assert "901 MB are needed and 900 MB free" in dry_run.problem(forecast)
+    assert dry_run.problem(dataclasses.replace(forecast, free_disk_bytes=901_000_000)) is None
