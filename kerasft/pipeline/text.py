@@ -16,6 +16,9 @@ class TextPreprocessor(keras.layers.Layer):
     `sequence_length` are cut; of a pair, the longer text first (round robin). A backbone that reads no `padding_mask`
     sees the padding, so for it all rows are `sequence_length` wide: the other rows of a batch must not matter.
 
+    The names of special tokens are text like any other: KerasHub's byte-pair tokenizers would make the end of the
+    document of a user's "<|endoftext|>", as Hugging Face's do unless `split_special_tokens=True`.
+
     Args:
         tokenizer: KerasHub tokenizer layer.
         marks: dict of lists of ids: `start` before the first text, `separator` between two, `end` after the last.
@@ -29,6 +32,8 @@ class TextPreprocessor(keras.layers.Layer):
     def __init__(self, tokenizer, marks, sequence_length, inputs, **kwargs):
         super().__init__(trainable=False, dtype="float32", **kwargs)
         self.tokenizer = tokenizer
+        if hasattr(tokenizer, "unsplittable_tokens"):
+            tokenizer.unsplittable_tokens = []  # Read when `tokenize` is traced.
         self.marks = {name: list(ids) for name, ids in marks.items()}
         self.sequence_length = sequence_length
         self.inputs = list(inputs)
