@@ -122,7 +122,7 @@ def test_ids_are_the_same_wherever_they_are_made(ids_of, family, count):
     for other in (predicted, answered):
         different = np.flatnonzero((fitted != other).any(axis=1))
         assert not len(different), [(texts[row], fitted[row], other[row]) for row in different[:3]]
-    assert len(np.unique(fitted, axis=0)) > 50
+    assert len(np.unique(fitted, axis=0)) > 10  # Tiny SentencePiece models know few pieces.
 
 
 def typed_ids(family, texts):
