@@ -65,7 +65,8 @@ def dry_run(recipe):
     fit = {"epochs": 3, "batch_size": 32, "validation_data": None, "validation_split": 0.0}
     fit |= recipes.arguments_of(recipe, FineTuner.fit)
     tuner = FineTuner(**{name: value for name, value in recipe.items() if name not in fit})
-    frames = tuner.frames(*(fit[name] for name in ("data", "validation_data", "validation_split")))
+    given = (fit[name] for name in ("data", "validation_data", "validation_split"))
+    frames = tuner.frames(*given, clean.Quarantine(fit.get("max_bad_rows", 0.0)))
     epochs = 1 if len(tuner.method.stages(tuner.model, fit["epochs"])) == 1 else fit["epochs"]
     directory = fit.get("directory") or os.path.join("saved_models", tuner.name)
     there = next(path for path in Path(directory).absolute().parents if path.exists())

@@ -18,12 +18,12 @@ from kerasft.distribution import base as distributions
 from kerasft.errors import UserError
 from kerasft.model import FineTunedModel
 from kerasft.pipeline import batching, clean
-from kerasft.pipeline.split import split
 from kerasft.presets import base as presets
 from kerasft.training import callbacks as training_callbacks
 from kerasft.training import fit as training
 from kerasft.training import optimizer as optimizers
 from kerasft.training import precision as precisions
+from kerasft.training import tables
 
 
 class FineTuner(Adapters):
@@ -154,23 +154,9 @@ class FineTuner(Adapters):
         frame = self.task.prepare(data_sources.load(data), with_targets=False)
         return self.task.examples(frame, self.preprocessor, with_targets=False)
 
-    def frames(self, data, validation_data=None, validation_split=0.0):
-        """Returns the checked DataFrames to train and to validate on, the second None without validation."""
-        if validation_data is not None and validation_split:
-            raise UserError(
-                f"Give validation_data or validation_split, not both. Received: validation_split={validation_split}"
-            )
-        train = self.task.prepare(data_sources.load(data))
-        content = [name for name in self.task.inputs if name in train]
-        clean.warn(clean.conflicting(train, content, "label"), "the same example with different labels")
-        if validation_split:
-            label = None if getattr(self.task, "multi_label", False) else "label"
-            return split(train, validation_split, self.arguments["seed"], label=label, content=content)
-        if validation_data is None:
-            return train, None
-        validation = self.task.prepare(data_sources.load(validation_data))
-        clean.warn(clean.duplicates(train, validation, content), "validation examples that are also trained on")
-        return train, validation
+    def frames(self, data, validation_data=None, validation_split=0.0, quarantine=None):
+        """Returns the checked DataFrames that `fit` trains and validates on, the second None without validation."""
+        return tables.read(self.task, self.arguments["seed"], data, validation_data, validation_split, quarantine)
 
     # === Fine-tuning ===
 
@@ -180,6 +166,7 @@ class FineTuner(Adapters):
         *,
         validation_data=None,
         validation_split=0.0,
+        max_bad_rows=0.0,
         epochs=3,
         batch_size=32,
         callbacks=(),
@@ -194,6 +181,8 @@ class FineTuner(Adapters):
             data: path, `{"name": source, …}` dict, DataFrame, list of dicts, `(x, y)` or `tf.data.Dataset` of dicts.
             validation_data: the same, or None.
             validation_split: float from 0 to 1. Share of `data` to validate on, stratified by label.
+            max_bad_rows: float from 0 to 1. Rows that cannot be used, up to this share of `data` and of
+                `validation_data`, are left out and listed in `quarantine.csv` of the run folder; more are refused.
             epochs: int. batch_size: int, rows of an update on all devices together.
             callbacks: sequence of str, dict or `keras.callbacks.Callback`. Names are files of `kerasft/callbacks/`,
                 such as `"ema"`; they act after kerasft's own.
@@ -217,8 +206,10 @@ class FineTuner(Adapters):
         # Data in memory cannot be named in a recipe.
         given = {name: value for name, value in given.items() if isinstance(value, (str, os.PathLike, dict))}
         given["callbacks"] = run_folder.describable(callbacks)
-        self.fit_arguments = {**given, "validation_split": validation_split, "epochs": epochs, "batch_size": batch_size}
-        train, validation = self.frames(data, validation_data, validation_split)
+        given |= {"validation_split": validation_split, "max_bad_rows": max_bad_rows}
+        self.fit_arguments = {**given, "epochs": epochs, "batch_size": batch_size}
+        quarantine = clean.Quarantine(max_bad_rows)
+        train, validation = self.frames(data, validation_data, validation_split, quarantine)
         default = os.path.join("saved_models", self.name)
         directory = run_folder.choose(directory or default, resume, self.recipe, is_default=directory is None)
         stages = self.method.stages(self.model, epochs)
@@ -236,6 +227,7 @@ class FineTuner(Adapters):
         for objective in self.objectives:
             objective.prepare(self, train)
         with run_folder.claimed(directory, self.recipe):
+            run_folder.write_quarantine(directory, quarantine)
             history = self._train(settings, stages, train, validation, callbacks)
             self._finish(history, settings, train, validation)
         return history

@@ -24,8 +24,8 @@ FORMAT = 1
 HEADER = "Written by kerasft: the arguments of FineTuner and fit."
 # What a run writes before its manifest.
 OWN = (".lock", "architecture", "checkpoint", "logs", "recipe.yaml", "weights.safetensors", "labels.json")
-OWN += ("history.json", "samples", "metrics.json", "report.html")
-FIT_ARGUMENTS = ("data", "validation_data", "validation_split", "epochs", "batch_size", "callbacks")
+OWN += ("history.json", "samples", "metrics.json", "report.html", "quarantine.csv")
+FIT_ARGUMENTS = ("data", "validation_data", "validation_split", "max_bad_rows", "epochs", "batch_size", "callbacks")
 TRAINING_ARGUMENTS = ("optimizer", "schedule", "objectives")
 
 
@@ -86,6 +86,16 @@ def empty(directory):
 def clear_checkpoint(directory):
     """Removes the state of the unfinished run, once the finished one is written."""
     store.of_run(directory).clear()
+
+
+def write_quarantine(directory, quarantine):
+    """Writes `quarantine.csv`, the rows that are not trained on, or removes that of an earlier attempt if none are."""
+    path = os.path.join(directory, "quarantine.csv")
+    if quarantine.problems:
+        quarantine.write(f"{path}.partial")
+        os.replace(f"{path}.partial", path)
+    elif os.path.exists(path):
+        os.remove(path)
 
 
 def write(tuner, directory):

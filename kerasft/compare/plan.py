@@ -10,6 +10,7 @@ from kerasft import registry, run_folder
 from kerasft.data import base as data_sources
 from kerasft.errors import UserError
 from kerasft.fine_tuner import FineTuner
+from kerasft.pipeline import clean
 
 LEFT_OUT = ("directory", "resume", "save_freq")  # Each run has a folder of its own, and goes on where it was.
 
@@ -176,7 +177,8 @@ def _scored(tuner, recipe, test):
     """Returns the examples to score on, read and checked, and `test` and `held_back` of the `Plan`."""
     given = {name: recipe.get(name) for name in ("data", "validation_data", "validation_split")}
     given["data"] = data_sources.load(given["data"])
-    train, validation = tuner.frames(given["data"], given["validation_data"], given["validation_split"] or 0.0)
+    quarantine = clean.Quarantine(recipe.get("max_bad_rows", 0.0))
+    train, validation = tuner.frames(*given.values(), quarantine)
     if test is not None:
         return tuner.task.prepare(data_sources.load(test)), test, {}
     if validation is None:

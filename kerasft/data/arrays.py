@@ -54,7 +54,8 @@ def _labels(y):
         y = y[:, 0]  # keras.datasets.cifar10 gives (n, 1).
     if y.ndim != 1:
         raise UserError(
-            "y must hold one label a row, shape (n,) or (n, 1); for one-hot rows give y.argmax(axis=-1). "
+            "y must hold one label a row, shape (n,) or (n, 1); for one-hot rows give y.argmax(axis=-1); for several "
+            "labels a row, a list of lists of their names. "
             f"Received: shape {y.shape}"
         )
     return _values(y, "y")

@@ -20,7 +20,8 @@ def bounded(preprocessor):
         yield
         return
     kept = tokenizer.cache
-    tokenizer.cache = BoundedCache(type(kept)(), tokenizer.unsplittable_tokens or [])
+    empty = kept.empty() if hasattr(kept, "empty") else type(kept)()
+    tokenizer.cache = BoundedCache(empty, tokenizer.unsplittable_tokens or [])
     try:
         yield
     finally:

@@ -3,24 +3,27 @@
 import concurrent.futures
 import os
 import re
-import struct
+import stat
 from pathlib import Path
 
 import numpy as np
 
-from kerasft.pipeline._problems import brief, is_missing, messages, origin
+from kerasft.pipeline import _headers
+from kerasft.pipeline._problems import is_missing, row_problems
 
-MAX_PIXELS = 100_000_000  # 300 MB once decoded. A few bytes of PNG can claim more than any machine has.
+MAX_PIXELS = 100_000_000  # 300 MB once decoded. A few bytes can claim more than any machine has.
+MAX_BYTES = 500_000_000  # No image of so many pixels is larger.
 IMAGES_A_TASK = 64
 
 _TENSORFLOW_NOISE = re.compile(r"\{\{.*?\}\} | \[Op:\w+\]")
 
 
 def image_problems(frame, column, progress=None):
-    """Returns a message for each row of `column` that is not a readable image.
+    """Returns a `Problem` for each row of `column` that is not a readable image.
 
     Files and bytes are decoded as training decodes them (`tf.io.decode_image` with three channels, first frame
-    of an animation), in threads. Arrays are `(height, width)` or `(height, width, 1, 3 or 4)`, 0 to 255.
+    of an animation), in threads. Arrays are `(height, width)` or `(height, width, 1, 3 or 4)`, whole numbers from 0 to
+    255.
 
     Args:
         frame: pandas.DataFrame.
@@ -30,11 +33,13 @@ def image_problems(frame, column, progress=None):
     values, found = frame[column].tolist(), []
     tasks = [values[start : start + IMAGES_A_TASK] for start in range(0, len(values), IMAGES_A_TASK)]
     with concurrent.futures.ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for problems in pool.map(lambda task: [_image_problem(value) for value in task], tasks):
-            found += problems
+        for reasons in pool.map(lambda task: [_image_problem(value) for value in task], tasks):
+            found += reasons
             if progress:
                 progress(len(found), len(values))
-    return messages(frame, column, found) or _scale_problem(frame, column)
+    if _are_scaled(values):
+        found = [_scale_problem(value) or reason for value, reason in zip(values, found, strict=True)]
+    return row_problems(frame, column, found)
 
 
 def _image_problem(value):
@@ -48,9 +53,14 @@ def _image_problem(value):
 
 
 def _file_problem(path):
-    if os.path.isdir(path):
-        return "is a folder"
     try:
+        found = os.stat(path)
+        if stat.S_ISDIR(found.st_mode):
+            return "is a folder"
+        if not stat.S_ISREG(found.st_mode):  # To read a pipe or a device may never end.
+            return "is no file"
+        if found.st_size > MAX_BYTES:
+            return f"has {found.st_size:,} bytes, more than {MAX_BYTES:,}"
         return _encoded_problem(Path(path).read_bytes())
     except FileNotFoundError:
         return "is missing: there is no such file"
@@ -63,26 +73,15 @@ def _encoded_problem(encoded):
 
     if not encoded:
         return "is empty: 0 bytes"
+    if _headers.is_jpeg_xl(encoded):
+        return "is JPEG XL, which does not say how large it is: save it as PNG or JPEG"
     try:
-        if (pixels := _pixels(encoded)) > MAX_PIXELS:
+        if (pixels := _headers.pixels(encoded)) > MAX_PIXELS:
             return f"has {pixels:,} pixels, more than {MAX_PIXELS:,}"
         tf.io.decode_image(encoded, channels=3, expand_animations=False)
     except tf.errors.OpError as error:
         return f"cannot be decoded ({_TENSORFLOW_NOISE.sub('', error.message)})"
     return None
-
-
-def _pixels(encoded):
-    """Returns what a PNG or JPEG header claims, before memory is taken for it; 0 for formats that cannot inflate so."""
-    import tensorflow as tf
-
-    if encoded.startswith(b"\x89PNG\r\n\x1a\n") and len(encoded) >= 24:
-        width, height = struct.unpack(">II", encoded[16:24])
-        return width * height
-    if encoded.startswith(b"\xff\xd8\xff"):
-        height, width, _ = tf.io.extract_jpeg_shape(encoded).numpy().tolist()
-        return width * height
-    return 0
 
 
 def _array_problem(array):
@@ -97,17 +96,24 @@ def _array_problem(array):
     if array.dtype == np.uint8:
         return None
     low, high = array.min(), array.max()
-    if low >= 0 and high <= 255:
-        return None
-    return "holds NaN" if np.isnan(low) else f"holds values outside 0 to 255: {low} to {high}"
+    if np.isnan(low):
+        return "holds NaN"
+    if not (low >= 0 and high <= 255):
+        return f"holds values outside 0 to 255: {low} to {high}"
+    is_whole = array.dtype.kind in "ui" or np.array_equal(array, np.round(array))
+    return None if is_whole else "holds fractions; round it to whole numbers, 0 to 255"
 
 
-def _scale_problem(frame, column):
+def _are_scaled(values):
     """Images scaled to 0 to 1 would be as good as black to a model that is fed 0 to 255, and nothing would say so."""
-    floats = [value for value in frame[column] if isinstance(value, np.ndarray) and value.dtype.kind == "f"]
-    if any(array.max() > 1 for array in floats) or not any(array.max() > 0 for array in floats):
-        return []
-    return [
-        f"{origin(frame)}: no pixel of {column} is above 1, but 0 to 255 is expected: multiply by 255. "
-        f"Received: {brief(floats[0])}, values {floats[0].min()} to {floats[0].max()}"
-    ]
+    floats = [value.max() for value in values if _is_float(value)]
+    return any(high > 0 for high in floats) and not any(high > 1 for high in floats)
+
+
+def _scale_problem(value):
+    is_scaled = _is_float(value) and 0 <= value.min() <= value.max() <= 1
+    return "has no pixel above 1, but 0 to 255 is expected: multiply by 255" if is_scaled else None
+
+
+def _is_float(value):
+    return isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.size > 0

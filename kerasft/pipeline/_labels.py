@@ -5,12 +5,13 @@ import re
 import numpy as np
 
 from kerasft.errors import UserError, nearest
-from kerasft.pipeline._problems import SHOWN, brief, is_missing, origin, refuse
+from kerasft.pipeline._problems import SHOWN, brief, is_missing, origin, refuse, row_problems
 
 MAX_CLASSES = 1_000
 
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?|inf)")
-_INTEGER = re.compile(r"[+-]?[0-9]+")
+_ROW_OF_LABELS = "A row lists the names of its labels; it is not a 0 or 1 for each label there is"
+_LISTS = (list, tuple, set, frozenset, dict, np.ndarray)
 
 
 def infer_labels(values):
@@ -19,36 +20,42 @@ def infer_labels(values):
     Args:
         values: iterable of one label a row: str, int, bool, or float if whole.
 
-    Raises: UserError if they do not look like classes: lists, fractions, a single class, more than 1,000 classes,
-        or no class that occurs twice.
+    Raises: UserError if they do not look like classes: lists, fractions, one number written in two ways, a single
+        class, more than 1,000 classes, or no class that occurs twice.
     """
     values = list(values)
-    if any(isinstance(value, (list, tuple, set, dict, np.ndarray)) for value in values):
+    if any(isinstance(value, _LISTS) for value in values):
         raise UserError(f"One label a row is needed, not a list: use multi-label classification. {_samples(values)}")
     return _classes([_label_name(value) for value in values], values)
 
 
 def infer_multi_labels(values):
-    """Returns the distinct labels of rows that each hold several (see `multi_label_ids`), as `infer_labels` does."""
+    """Returns the distinct labels of rows that each hold several (see `multi_label_ids`), as `infer_labels` does.
+
+    Raises: UserError, further, if all rows have the same labels, as zeros and ones have that pass for names.
+    """
     values = list(values)
-    names = _names_of_rows(values, range(1, len(values) + 1))
-    return _classes([name for row in names for name in row], values)
+    names = [_label_names(value) for value in values]
+    labels = _classes([name for row in names for name in row], values)
+    if len(set(map(frozenset, names))) == 1:
+        raise UserError(
+            f"Every row has the same labels, {', '.join(labels)}, so there is nothing to learn. {_ROW_OF_LABELS}. "
+            f"{_samples(values)}"
+        )
+    return labels
 
 
 def label_ids(frame, column, labels):
     """Returns the position in `labels` of each row's label, int32 `(rows,)`.
 
-    Where no label is itself a whole number, the numbers 0 to `len(labels) - 1` count as positions, so that
+    Where no label is itself a number, the numbers 0 to `len(labels) - 1` count as positions, so that
     `labels=["negative", "positive"]` gives names to a column of 0 and 1.
 
     Raises: UserError that lists each row whose label is missing or not in `labels`.
     """
+    refuse(label_problems(frame, column, labels), f"{origin(frame)}: rows without a usable {column}")
     ids_of = _ids_by_name(labels)
-    names = [_label_name(value) for value in frame[column]]
-    ids = np.array([ids_of.get(name, -1) for name in names], dtype=np.int32)
-    unknown = [[name] if known < 0 else [] for name, known in zip(names, ids, strict=True)]
-    _refuse_unknown(frame, column, unknown, labels)
-    return ids
+    return np.array([ids_of[_label_name(value)] for value in frame[column]], dtype=np.int32)
 
 
 def multi_label_ids(frame, column, labels):
@@ -56,15 +63,43 @@ def multi_label_ids(frame, column, labels):
 
     A row holds a list, tuple, set or array of labels, or a string that joins them with `|` (`"|"` alone: none).
 
-    Raises: UserError that lists each row whose labels are missing or not in `labels`, or if a row names one twice.
+    Raises: UserError that lists each row whose labels are missing, not in `labels`, or named twice.
     """
+    refuse(multi_label_problems(frame, column, labels), f"{origin(frame)}: rows without a usable {column}")
     ids_of = _ids_by_name(labels)
-    names = _names_of_rows(frame[column], frame.index)
-    _refuse_unknown(frame, column, [[name for name in row if name not in ids_of] for row in names], labels)
     hot = np.zeros((len(frame), len(labels)), dtype=np.float32)
-    for row, found in zip(hot, names, strict=True):
-        row[[ids_of[name] for name in found]] = 1.0
+    for row, value in zip(hot, frame[column], strict=True):
+        row[[ids_of[name] for name in _label_names(value)]] = 1.0
     return hot
+
+
+def label_problems(frame, column, labels=None):
+    """Returns a `Problem` for each row that has no label, several, or one that is not in `labels`, if given."""
+    reason = _reasons(labels)
+    several = "is a list; rows of several labels need multi_label=True"
+    return row_problems(
+        frame,
+        column,
+        (several if isinstance(value, _LISTS) else reason([_label_name(value)]) for value in frame[column]),
+    )
+
+
+def multi_label_problems(frame, column, labels=None):
+    """Returns a `Problem` for each row whose labels are missing, named twice, or not in `labels`, if they are known."""
+    reason = _reasons(labels)
+    rows = (_label_names(value) for value in frame[column])
+    twice = f"names a label twice. {_ROW_OF_LABELS}"
+    return row_problems(frame, column, (twice if len(set(row)) < len(row) else reason(row) for row in rows))
+
+
+def one_sided(targets, labels):
+    """Returns a message for each label that no row of `targets` has, or every row: it cannot be learned from them."""
+    shares = targets.mean(axis=0) if targets.ndim == 2 else np.bincount(targets, minlength=len(labels)) / len(targets)
+    return [
+        f"label {label!r} is that of {'every' if share else 'no'} example. Received: {share:.0%} of {len(targets):,}"
+        for label, share in zip(labels, shares, strict=True)
+        if share in (0, 1)
+    ]
 
 
 def _label_name(value):
@@ -78,23 +113,11 @@ def _label_name(value):
     return str(value)
 
 
-def _names_of_rows(values, rows):
-    """Returns the labels of each row; zeros and ones, which would pass for names, always repeat one another."""
-    names = [_label_names(value) for value in values]
-    for row, value, found in zip(rows, values, names, strict=True):
-        if len(set(found)) < len(found):
-            raise UserError(
-                f"Row {row} names a label twice. A row lists the names of its labels; it is not a 0 or 1 for each "
-                f"label there is. Received: {brief(list(value))}"
-            )
-    return names
-
-
 def _label_names(value):
     if isinstance(value, str) and value.strip():
         return list(filter(None, map(_label_name, value.split("|"))))
-    if isinstance(value, (list, tuple, set, np.ndarray)):
-        return [_label_name(item) for item in value]
+    if isinstance(value, (list, tuple, set, frozenset, np.ndarray)):
+        return [_label_name(item) for item in (np.atleast_1d(value) if isinstance(value, np.ndarray) else value)]
     return [_label_name(value)]
 
 
@@ -108,6 +131,7 @@ def _classes(mentions, values):
         or (len(names) > MAX_CLASSES and f"there are {len(names):,} different labels, more than {MAX_CLASSES:,}")
         or (len(names) == len(mentions) and "no label occurs twice")
         or (is_number and not all(float(name).is_integer() for name in names) and "the labels are fractions")
+        or (is_number and len(set(map(float, names))) < len(names) and "one number is written in two ways")
     )
     if problem:
         raise UserError(
@@ -126,21 +150,26 @@ def _ids_by_name(labels):
     ids_of = {name: index for index, name in enumerate(names)}
     if len(ids_of) < len(names) or None in ids_of:
         raise UserError(f"labels must be distinct and not empty. Received: labels={list(labels)!r}")
-    if not any(map(_INTEGER.fullmatch, names)):
+    if not any(map(_NUMBER.fullmatch, names)):
         ids_of |= {str(index): index for index in range(len(names))}
     return ids_of
 
 
-def _refuse_unknown(frame, column, unknown, labels):
-    """Refuses the rows for which `unknown` holds names that are no labels, None for a missing one."""
+def _reasons(labels):
+    """Returns a function of a row's names to what is wrong with them, or None."""
+    if labels is None:
+        return lambda names: "is missing" if None in names else None
+    ids_of, hints = _ids_by_name(labels), 0
     allowed = f"The labels are: {', '.join(map(str, labels[:SHOWN]))}{', …' if len(labels) > SHOWN else ''}"
-    problems = []
-    for row, value, names in zip(frame.index, frame[column], unknown, strict=True):
-        if names:
-            # Looking for the nearest name takes long, and no more than the first are shown.
-            hint = nearest(names[0], labels) if names[0] is not None and len(problems) < SHOWN else ""
-            problem = (
-                "is missing" if names[0] is None else f"{brief(names[0])} is not one of the labels.{hint} {allowed}"
-            )
-            problems.append(f"{origin(frame)}, row {row}: {column} {problem}. Received: {brief(value)}")
-    refuse(problems, f"{origin(frame)}: rows without a usable {column}")
+
+    def reason(names):
+        nonlocal hints
+        unknown = [name for name in names if name not in ids_of]
+        if not unknown or None in unknown:
+            return "is missing" if unknown else None
+        # Looking for the nearest name takes long, and no more than the first are shown.
+        hints += 1
+        hint = nearest(unknown[0], labels) if hints <= SHOWN else ""
+        return f"{brief(unknown[0])} is not one of the labels.{hint} {allowed}"
+
+    return reason

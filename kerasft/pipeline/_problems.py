@@ -1,6 +1,8 @@
-"""Problems in data are lists of messages; here they are written, refused and warned of."""
+"""Problems in data are lists of rows or messages; here they are written, refused and warned of."""
 
+import re
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,24 @@ SHOWN, WARNED = 20, 5  # Problems that an error and a warning spell out; the oth
 
 class DataWarning(UserWarning):
     """Data that can be trained on, but will make the numbers say less than they seem to."""
+
+
+class Problem(NamedTuple):
+    """Why a row cannot be used; as `str`, the message that says so."""
+
+    origin: str
+    row: int
+    column: str
+    reason: str
+    received: str
+
+    def __str__(self):
+        return f"{self.origin}, row {self.row}: {self.column} {self.reason}. Received: {self.received}"
+
+    @property
+    def kind(self):
+        """The reason without what is particular to this row, so that rows can be counted by it."""
+        return f"{self.column} {re.split(r'[.:;] | [(]', self.reason)[0]}"
 
 
 def brief(value, limit=80):
@@ -40,12 +60,11 @@ def origin(frame):
     return frame.attrs.get("origin", "data")
 
 
-def messages(frame, column, problems):
-    rows = zip(frame.index, frame[column], problems, strict=True)
+def row_problems(frame, column, reasons):
+    """Returns a `Problem` for each row of `column` for which `reasons`, one a row, holds a reason."""
+    rows = zip(frame.index, frame[column], reasons, strict=True)
     return [
-        f"{origin(frame)}, row {row}: {column} {problem}. Received: {brief(value, limit=200)}"
-        for row, value, problem in rows
-        if problem
+        Problem(origin(frame), row, column, reason, brief(value, limit=200)) for row, value, reason in rows if reason
     ]
 
 
@@ -55,4 +74,4 @@ def is_missing(value):
 
 def _listing(problems, what, shown):
     more = len(problems) - shown
-    return "\n".join([f"{what}:", *problems[:shown], *([f"… and {more:,} more"] if more > 0 else [])])
+    return "\n".join([f"{what}:", *map(str, problems[:shown]), *([f"… and {more:,} more"] if more > 0 else [])])

@@ -1,7 +1,7 @@
 """Checks raw examples before step 1: every problem is named with its file, its row and its reason.
 
-Pure functions on the tables of `kerasft.data`. Problems are lists of messages, so that one run shows them all:
-`refuse` makes an error of them, `warn` a warning.
+Pure functions on the tables of `kerasft.data`. Problems are lists, of rows or of messages, so that one run shows them
+all: `refuse` makes an error of them, `warn` a warning, and `Quarantine` leaves rows out.
 """
 
 import os
@@ -12,12 +12,22 @@ import pandas as pd
 from kerasft.errors import UserError, nearest
 from kerasft.pipeline._content import conflicting, content_keys, digest, duplicates
 from kerasft.pipeline._images import image_problems
-from kerasft.pipeline._labels import infer_labels, infer_multi_labels, label_ids, multi_label_ids
-from kerasft.pipeline._problems import SHOWN, DataWarning, brief, is_missing, messages, origin, refuse, warn
+from kerasft.pipeline._labels import (
+    infer_labels,
+    infer_multi_labels,
+    label_ids,
+    label_problems,
+    multi_label_ids,
+    multi_label_problems,
+    one_sided,
+)
+from kerasft.pipeline._problems import SHOWN, DataWarning, brief, is_missing, origin, refuse, row_problems, warn
+from kerasft.pipeline._quarantine import Quarantine, without
 from kerasft.registry import raise_if
 
 __all__ = [
     "DataWarning",
+    "Quarantine",
     "brief",
     "choose_columns",
     "conflicting",
@@ -28,11 +38,15 @@ __all__ = [
     "infer_labels",
     "infer_multi_labels",
     "label_ids",
+    "label_problems",
     "multi_label_ids",
+    "multi_label_problems",
+    "one_sided",
     "refuse",
     "resolve_paths",
     "text_problems",
     "warn",
+    "without",
 ]
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -79,8 +93,8 @@ def resolve_paths(frame, column):
 
 
 def text_problems(frame, column):
-    """Returns a message for each row of `column` that is not usable text."""
-    return messages(frame, column, (_text_problem(value) for value in frame[column]))
+    """Returns a `Problem` for each row of `column` that is not usable text."""
+    return row_problems(frame, column, (_text_problem(value) for value in frame[column]))
 
 
 def _text_problem(value):

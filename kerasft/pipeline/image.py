@@ -6,8 +6,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasft.pipeline import clean
-
 
 @keras.saving.register_keras_serializable("kerasft")
 class ImagePreprocessor(keras.layers.Layer):
@@ -18,7 +16,7 @@ class ImagePreprocessor(keras.layers.Layer):
     Args:
         converter: keras.layers.Layer. Pixels 0 to 255 to the backbone's input; its config holds `image_size`.
 
-    Input shape: `(batch,)` strings, each an encoded JPEG, PNG, GIF or BMP; or `(batch, height, width, channels)`
+    Input shape: `(batch,)` strings, each an encoded JPEG, PNG, GIF, BMP or WebP; or `(batch, height, width, channels)`
         uint8 pixels with 1, 3 or 4 channels.
     Output shape: `(batch, *image_size, 3)` float32.
     """
@@ -107,19 +105,8 @@ def collect(preprocessor, column, targets=None):
     return Images(values, targets, preprocessor, are_paths)
 
 
-def fraction_problems(frame, column):
-    """Returns a message for each row of `column` that holds an array of fractions, which no image file can hold."""
-    origin = frame.attrs.get("origin", "data")
-    return [
-        f"{origin}, row {row}: {column} holds fractions; round it to whole numbers, 0 to 255. "
-        f"Received: {clean.brief(image)}"
-        for row, image in zip(frame.index, frame[column], strict=True)
-        if isinstance(image, np.ndarray) and not np.array_equal(image, np.round(image))
-    ]
-
-
 def decode(image):
-    """Decodes one JPEG, PNG, GIF or BMP string to `(height, width, 3)` uint8."""
+    """Decodes one JPEG, PNG, GIF, BMP or WebP to `(height, width, 3)` uint8, as it is stored: EXIF is not read."""
     pixels = tf.io.decode_image(image, channels=3, expand_animations=False)
     return tf.ensure_shape(pixels, (None, None, 3))
 

@@ -7,6 +7,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 
+from kerasft.pipeline import _byte_pairs
+
 
 @keras.saving.register_keras_serializable("kerasft")
 class TextPreprocessor(keras.layers.Layer):
@@ -15,6 +17,8 @@ class TextPreprocessor(keras.layers.Layer):
     The same object makes the training batches and the first ops of the exported graph. Rows longer than
     `sequence_length` are cut; of a pair, the longer text first (round robin). A backbone that reads no `padding_mask`
     sees the padding, so for it all rows are `sequence_length` wide: the other rows of a batch must not matter.
+
+    The names of special tokens are text like any other, as Hugging Face has it with `split_special_tokens=True`.
 
     Args:
         tokenizer: KerasHub tokenizer layer.
@@ -29,6 +33,7 @@ class TextPreprocessor(keras.layers.Layer):
     def __init__(self, tokenizer, marks, sequence_length, inputs, **kwargs):
         super().__init__(trainable=False, dtype="float32", **kwargs)
         self.tokenizer = tokenizer
+        _byte_pairs.adapt(tokenizer)
         self.marks = {name: list(ids) for name, ids in marks.items()}
         self.sequence_length = sequence_length
         self.inputs = list(inputs)
@@ -134,7 +139,7 @@ class TokenizedText:
         return inputs
 
 
-def tokenize(preprocessor, columns, targets=None, batch_size=1024):
+def tokenize(preprocessor, columns, targets=None, batch_size=256):
     """Tokenises whole columns once, in parallel, with the ops of the exported graph.
 
     Args:

@@ -9,6 +9,7 @@ from kerasft import recipe as recipes
 from kerasft import run_folder
 from kerasft.errors import UserError
 from kerasft.fine_tuner import FineTuner
+from kerasft.pipeline import clean
 
 DATA = ("data", "validation_data", "validation_split")
 
@@ -38,7 +39,8 @@ class HyperModel(keras_tuner.HyperModel):
         data = {key: recipe[key] for key in DATA if key in recipe}
         recipe = {key: value for key, value in recipe.items() if key not in (*DATA, "directory")}
         first, _ = _made(recipes.fill(recipe, {path: _first(found) for path, found in self.ranges.items()}))
-        train, validation = first.frames(data["data"], data.get("validation_data"), data.get("validation_split", 0.0))
+        given = (data["data"], data.get("validation_data"), data.get("validation_split", 0.0))
+        train, validation = first.frames(*given, clean.Quarantine(recipe.get("max_bad_rows", 0.0)))
         self.data = {"data": train, "validation_data": validation}
         self.recipe = _without_columns(recipe) | run_folder.learned_arguments(first)
         self.objective, self.name_of_run = keras_tuner.Objective(*first.task.monitor), first.name

@@ -89,18 +89,28 @@ class Classification(Task):
         self.dropout = dropout
         self.columns = dict(columns or {})
 
-    def prepare(self, frame, with_targets=True):
+    def prepare(self, frame, with_targets=True, quarantine=None):
         wanted, columns = self._wanted(with_targets), self.columns
         if not with_targets:  # Inputs given in memory have our names, and no labels.
             columns = {ours: theirs for ours, theirs in columns.items() if ours in wanted and theirs in frame}
         frame = clean.choose_columns(frame, wanted, columns)
-        clean.refuse(self._problems(frame), "unusable examples")
-        if with_targets and self.labels is None:
-            infer = clean.infer_multi_labels if self.multi_label else clean.infer_labels
-            self.labels = infer(frame["label"])
+        problems, labels = self._problems(frame), self.labels
         if with_targets:
-            self.targets(frame)
+            check = clean.multi_label_problems if self.multi_label else clean.label_problems
+            labels = labels or self._inferred(frame, problems + check(frame, "label"))
+            problems = problems + check(frame, "label", labels)
+        frame = (quarantine or clean.Quarantine()).admit(frame, problems)
+        self.labels = labels  # Not before: a table that is refused must not leave its labels behind.
         return frame
+
+    def _inferred(self, frame, problems):
+        """Returns the labels of the rows without problems, or None if there are no such rows."""
+        usable = clean.without(frame, problems)
+        infer = clean.infer_multi_labels if self.multi_label else clean.infer_labels
+        try:
+            return infer(usable["label"]) if len(usable) else None
+        except UserError as error:
+            clean.refuse([error, *problems], f"{frame.attrs.get('origin', 'data')} cannot be used")
 
     def targets(self, frame):
         """Returns `(rows,)` int32 numbers of labels, or `(rows, classes)` float32 of 0 and 1 with `multi_label`."""

@@ -17,8 +17,11 @@ class Task:
     evaluation: ClassVar[str]
     monitor: ClassVar[tuple[str, str]]
 
-    def prepare(self, frame, with_targets=True):
-        """Returns the frame with the task's own columns, each value checked; learns the labels if need be."""
+    def prepare(self, frame, with_targets=True, quarantine=None):
+        """Returns the frame with the task's own columns, each value checked; learns the labels if need be.
+
+        Rows that cannot be used are refused, or left to `quarantine`, a `pipeline.clean.Quarantine`.
+        """
         raise NotImplementedError
 
     def frame_of(self, inputs):

@@ -34,11 +34,11 @@ class ImageClassification(Classification):
             raise UserError(f"image_size must be a whole number, 32 or more. Received: image_size={image_size!r}")
         self.image_size = image_size
 
-    def prepare(self, frame, with_targets=True):
+    def prepare(self, frame, with_targets=True, quarantine=None):
         column = self.columns.get("image", "image")
         if column in frame:
             frame = clean.resolve_paths(frame, column)
-        return super().prepare(frame, with_targets)
+        return super().prepare(frame, with_targets, quarantine)
 
     def frame_of(self, inputs):
         is_one = isinstance(inputs, (str, bytes, os.PathLike)) or (isinstance(inputs, np.ndarray) and _is_image(inputs))
@@ -97,7 +97,7 @@ class ImageClassification(Classification):
         return {"image": True, "label": True} if with_targets else {"image": True}
 
     def _problems(self, frame):
-        return clean.image_problems(frame, "image") or image.fraction_problems(frame, "image")
+        return clean.image_problems(frame, "image")
 
 
 def _is_image(array):

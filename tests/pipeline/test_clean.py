@@ -11,6 +11,10 @@ from kerasft.pipeline import clean
 WANTED = {"text": True, "text_pair": False, "label": True}
 
 
+def text_problems(frame, column):
+    return list(map(str, clean.text_problems(frame, column)))
+
+
 def table(**columns):
     return as_examples(
         pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()}), "reviews.csv"
@@ -79,7 +83,7 @@ def test_resolve_paths_starts_at_the_folder_of_the_file(tmp_path):
     ],
 )
 def test_unusable_texts(value, problem):
-    found = clean.text_problems(table(text=["fine", value, "fine"]), "text")
+    found = text_problems(table(text=["fine", value, "fine"]), "text")
     assert len(found) == 1 and found[0].startswith(f"reviews.csv, row 2: {problem}")
     found[0].encode()  # Can be printed.
 
@@ -107,7 +111,7 @@ def test_odd_but_usable_texts(text):
 
 def test_text_of_pandas_own_type():
     frame = as_examples(pd.DataFrame({"text": ["a", None, " "]}), "reviews.csv")
-    assert [problem.split(". ")[0] for problem in clean.text_problems(frame, "text")] == [
+    assert [problem.split(". ")[0] for problem in text_problems(frame, "text")] == [
         "reviews.csv, row 2: text is missing",
         "reviews.csv, row 3: text is blank",
     ]

@@ -10,9 +10,13 @@ import pytest
 from PIL import Image
 
 from kerasft.data.base import as_examples
-from kerasft.pipeline.clean import image_problems
+from kerasft.pipeline import clean
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+
+
+def image_problems(*arguments, **options):
+    return list(map(str, clean.image_problems(*arguments, **options)))
 
 
 def table(values):
@@ -116,7 +120,8 @@ def test_paths_that_lead_nowhere(tmp_path):
         (np.zeros((2, 3), np.uint8), None),
         (np.zeros((2, 3, 1), np.uint8), None),
         (np.zeros((2, 3, 4), np.uint8), None),
-        (np.full((2, 3, 3), 254.5, np.float32), None),
+        (np.full((2, 3, 3), 254, np.float32), None),
+        (np.full((2, 3, 3), 254.5, np.float32), "holds fractions; round it to whole numbers, 0 to 255"),
         (np.full((2, 3), 255, np.int64), None),
         (np.zeros(6, np.uint8), "has 1 axes, not (height, width)"),
         (np.zeros((1, 2, 3, 3), np.uint8), "has 4 axes"),
@@ -138,9 +143,11 @@ def test_arrays(array, problem):
 
 def test_images_from_0_to_1_are_refused_as_a_whole():
     scaled = (PIXELS / 255).astype(np.float32)
-    found = image_problems(table([scaled, scaled]), "image")
-    assert len(found) == 1 and "no pixel of image is above 1" in found[0] and "multiply by 255" in found[0]
-    assert image_problems(table([scaled, PIXELS.astype(np.float32)]), "image") == []
+    found = image_problems(table([scaled, PIXELS, scaled]), "image")
+    assert ["row 1: image has no pixel above 1" in found[0], "row 3" in found[1], len(found)] == [True, True, 2]
+    assert "multiply by 255" in found[0]
+    (found,) = image_problems(table([scaled, PIXELS.astype(np.float32)]), "image")
+    assert "row 1: image holds fractions; round it to whole numbers, 0 to 255. Received: float32 array" in found
     assert image_problems(table([np.zeros((2, 2), np.float32)]), "image") == []
 
 

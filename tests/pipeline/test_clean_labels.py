@@ -5,7 +5,7 @@ from sklearn.preprocessing import LabelEncoder, MultiLabelBinarizer
 
 from kerasft.data.base import as_examples
 from kerasft.errors import UserError
-from kerasft.pipeline.clean import infer_labels, infer_multi_labels, label_ids, multi_label_ids
+from kerasft.pipeline.clean import infer_labels, infer_multi_labels, label_ids, multi_label_ids, multi_label_problems
 
 
 def table(values):
@@ -148,7 +148,13 @@ def test_bad_multi_labels_are_listed():
 
 
 def test_zeros_and_ones_do_not_pass_for_names():
-    rows = [[0, 1, 1], [1, 0, 0]]
-    for check in (lambda: infer_multi_labels(rows), lambda: multi_label_ids(table(rows), "label", ["a", "b", "c"])):
-        with pytest.raises(UserError, match=r"Row 1 names a label twice.*Received: \[0, 1, 1\]"):
-            check()
+    frame = table([[0, 1, 1], [1, 0, 0]])
+    for labels in (None, ["a", "b", "c"]):
+        first, second = map(str, multi_label_problems(frame, "label", labels))
+        assert "row 1: label names a label twice. A row lists the names" in first and "row 2" in second
+        assert first.endswith("Received: [0, 1, 1]")
+    with pytest.raises(UserError, match="rows without a usable label(.|\n)*names a label twice"):
+        multi_label_ids(frame, "label", ["a", "b", "c"])
+    # Two of them repeat nothing, but then all rows have both.
+    with pytest.raises(UserError, match=r"Every row has the same labels, 0, 1.*Received: \[\[0, 1\], \[1, 0\]\]"):
+        infer_multi_labels([[0, 1], [1, 0]])

@@ -122,13 +122,6 @@ def test_encoding_loses_nothing(tmp_path):
     assert image.encode(str(tmp_path / "a.png")) == b"content"
 
 
-def test_fractions_are_named_with_their_row():
-    frame = pd.DataFrame({"image": [pixels(2, 2), pixels(2, 2) + 0.5, "path.png", b"bytes"]}, index=range(1, 5))
-    (problem,) = image.fraction_problems(frame, "image")
-    assert problem.startswith("data, row 2: image holds fractions")
-    assert "Received: float64 array of shape (2, 2, 3)" in problem
-
-
 def test_config_round_trip(preprocessor):
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(preprocessor))
     assert type(again) is ImagePreprocessor

@@ -148,7 +148,11 @@ def test_other_column_names():
         ({"labels": ["x", "y"]}, [{"text": "a", "label": None}], "label is missing"),
         ({}, [{"text": "a", "label": "x"}] * 3, "only one class, 'x'"),
         ({}, [{"text": str(i), "label": i / 7} for i in range(9)], "no label occurs twice"),
-        ({}, [{"text": "a", "label": ["x", "y"]}] * 2, "use multi-label classification"),
+        (
+            {},
+            [{"text": "a", "label": ["x", "y"]}] * 2,
+            "row 1: label is a list; rows of several",
+        ),
     ],
 )
 def test_unusable_rows_are_named(arguments, rows, part):

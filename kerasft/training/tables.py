@@ -1,0 +1,36 @@
+"""The examples of a training and of its validation: read, checked and split, with warnings of what is odd in them."""
+
+from kerasft.data import base as data_sources
+from kerasft.errors import UserError
+from kerasft.pipeline import clean
+from kerasft.pipeline.split import split
+
+
+def read(task, seed, data, validation_data=None, validation_split=0.0, quarantine=None):  # noqa: PLR0913
+    """Returns `(train, validation)`, tables with the task's columns; `validation` is None if nothing is to validate on.
+
+    Args:
+        task: Task. It learns the labels of `data` if it has none.
+        seed: int. Of the split.
+        data: as `FineTuner.fit` takes it. validation_data: the same, or None.
+        validation_split: float from 0 to 1.
+        quarantine: clean.Quarantine, which takes the rows that cannot be used, or None to refuse them.
+
+    Raises: UserError for data that cannot be used.
+    """
+    if validation_data is not None and validation_split:
+        raise UserError(
+            f"Give validation_data or validation_split, not both. Received: validation_split={validation_split}"
+        )
+    train = task.prepare(data_sources.load(data), quarantine=quarantine)
+    content = [name for name in task.inputs if name in train]
+    clean.warn(clean.conflicting(train, content, "label"), "the same example with different labels")
+    clean.warn(clean.one_sided(task.targets(train), task.labels), "labels that cannot be learned")
+    if validation_split:
+        label = None if getattr(task, "multi_label", False) else "label"
+        return split(train, validation_split, seed, label=label, content=content)
+    if validation_data is None:
+        return train, None
+    validation = task.prepare(data_sources.load(validation_data), quarantine=quarantine)
+    clean.warn(clean.duplicates(train, validation, content), "validation examples that are also trained on")
+    return train, validation
