@@ -27,6 +27,7 @@ LEVELS = (
             "checks",
             "files",
             "cache",
+            "inspection",
             "registry",
             "recipe",
             "weights",
