@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from kerasft import surgery
 from kerasft.errors import UserError
 from kerasft.presets import base
 from kerasft.presets import keras_hub as source
@@ -41,7 +42,7 @@ def test_a_folder_without_weights_will_do_for_random_ones(hugging_face_bert):
 def test_damaged_weights_are_told(hugging_face_bert):
     path = hugging_face_bert / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(UserError, match="could not load this preset.*Received"):
+    with pytest.raises(UserError, match="model.safetensors: not a whole safetensors file.*Received"):
         source.load(str(hugging_face_bert))
 
 
@@ -147,7 +148,7 @@ def test_folders_that_will_not_do_are_told(tmp_path):
     with pytest.raises(UserError, match="holds config.json and.*with nothing"):
         source.load(str(tmp_path))
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "mamba"}))
-    (tmp_path / "model.safetensors").touch()
+    safetensors.numpy.save_file({"a": np.zeros(2)}, tmp_path / "model.safetensors")
     with pytest.raises(UserError, match="could not load this preset: KerasHub has no converter.*'mamba'.*Received"):
         source.load(str(tmp_path))
     (tmp_path / "config.json").write_text("{")
@@ -156,10 +157,10 @@ def test_folders_that_will_not_do_are_told(tmp_path):
 
 
 def test_a_failed_download_is_told(monkeypatch):
-    def offline(preset, **options):
+    def offline(preset, name):
         raise ConnectionError("Failed to resolve 'api.kaggle.com'")
 
-    monkeypatch.setattr(keras_hub.models.Backbone, "from_preset", offline)
+    monkeypatch.setattr(surgery, "preset_file", offline)
     for name in ("bert_tiny_en_uncased", "kaggle://keras/bert/keras/bert_tiny_en_uncased"):
         with pytest.raises(UserError, match=f"api.kaggle.com' Without a network.*Received: backbone='{name}'"):
             source.load(name)
