@@ -9,7 +9,7 @@ from kerasft.inspection import json_file
 from kerasft.inspection.limits import refused
 
 FORMAT = 1
-MANIFEST = {
+MANIFEST: dict[str, type | tuple[type, ...]] = {
     **{"format": int, "is_delta": bool, "base": (str, type(None)), "facts": dict},
     **{"versions": dict, "saved": str, "sha256": dict},
 }

@@ -1,6 +1,7 @@
 """Checks that images can be read, before an epoch finds out."""
 
 import concurrent.futures
+import io
 import os
 import re
 import struct
@@ -73,7 +74,7 @@ def _encoded_problem(encoded):
 
 
 def _pixels(encoded):
-    """Returns what a PNG or JPEG header claims, before memory is taken for it; 0 for formats that cannot inflate so."""
+    """Returns what a header claims, before memory is taken for it; 0 for formats that cannot inflate so."""
     import tensorflow as tf
 
     if encoded.startswith(b"\x89PNG\r\n\x1a\n") and len(encoded) >= 24:
@@ -82,7 +83,20 @@ def _pixels(encoded):
     if encoded.startswith(b"\xff\xd8\xff"):
         height, width, _ = tf.io.extract_jpeg_shape(encoded).numpy().tolist()
         return width * height
-    return 0
+    return _pixels_of_all_frames(encoded) if encoded.startswith((b"GIF8", b"RIFF")) else 0
+
+
+def _pixels_of_all_frames(encoded):
+    """Returns what a GIF or WebP claims: TensorFlow takes memory for all frames, also where it returns the first."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(encoded)) as image:
+            return image.width * image.height * getattr(image, "n_frames", 1)
+    except Image.DecompressionBombError:
+        return Image.MAX_IMAGE_PIXELS * 2
+    except (OSError, ValueError, SyntaxError, struct.error, EOFError):
+        return 0  # TensorFlow will say what is wrong with it.
 
 
 def _array_problem(array):
