@@ -199,6 +199,7 @@ def _read(directory, make, manifest):
         _check_base(tuner, set(shapes), manifest, directory)
     tuner.directory, tuner.facts = directory, manifest["facts"]
     tuner.history = run.history(directory)
+    run.check_labels(directory, tuner.task.labels)
     tuner.samples = _read_samples(tuner, directory)
     surgery.set_dtype_policy(tuner.model, "float32")
     return tuner

@@ -73,8 +73,8 @@ def _problem(entry):
     name, kind = entry.orig_filename, stat.S_IFMT(entry.external_attr >> 16)
     if name not in (CONFIG, METADATA, WEIGHTS) and not (len(name) <= NAME_LENGTH and ASSET.fullmatch(name)):
         return f"must be {METADATA}, {CONFIG}, {WEIGHTS} or a .txt, .json or .spm file below assets/"
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR) or (kind == stat.S_IFDIR) > name.endswith("/"):
-        return "is a link or a device"
+    if kind not in (0, stat.S_IFDIR if name.endswith("/") else stat.S_IFREG):
+        return "is a link, a device or of another kind than its name says"
     if entry.flag_bits & ENCRYPTED:
         return "is encrypted"
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

@@ -40,13 +40,13 @@ def check(config, origin):
             _check_text(key, value, origin)
         elif isinstance(value, list):
             layers += len(value) if key == "layers" else 0
+            if layers > LAYERS:
+                raise refused(origin, f"a model may have {LAYERS:,} layers at most", f"{layers:,}")
             # Those of a list are the words of a vocabulary and the like; `/` may be one of them.
             waiting += [("" if isinstance(part, str) else key, part) for part in value if not _is_number(part)]
         elif isinstance(value, dict):
             _check_class(value, origin)
             waiting += value.items()
-    if layers > LAYERS:
-        raise refused(origin, f"a model may have {LAYERS:,} layers at most", f"{layers:,}")
 
 
 def check_counts(config, stored, origin):

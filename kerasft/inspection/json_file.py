@@ -2,34 +2,34 @@
 
 import json
 import math
-import os
 
 from kerasft.inspection.limits import check_file, refused
 
 MAX_BYTES = 64 * 2**20  # The largest that is read is a tokenizer of Hugging Face's, 35 MB.
+CONFIG_BYTES = 16 * 2**20  # 10,000 layers of Keras; each takes far longer to build than to parse.
 MAX_DEPTH = 100
 MAX_DIGITS = 40  # Hugging Face writes a text without limit as 1000000000000000019884624838656.
 
 
-def read(path, allow_nan=False):
+def read(path, max_bytes=MAX_BYTES, allow_nan=False):
     """Returns the value in a JSON file.
 
     Args:
         path: path.
+        max_bytes: int.
         allow_nan: bool. True for what may hold a loss that diverged, which Python writes as `NaN` and `Infinity`.
 
     Raises: UserError if there is no such file, or `parse` refuses it.
     """
     check_file(path, "JSON file")
-    size = os.path.getsize(path)
-    if size > MAX_BYTES:
-        raise refused(path, f"JSON may have {MAX_BYTES:,} bytes at most", f"{size:,} bytes")
     with open(path, "rb") as file:
-        return parse(file.read(), path, allow_nan)
+        return parse(file.read(max_bytes + 1), path, max_bytes, allow_nan)
 
 
-def parse(encoded, origin, allow_nan=False):
+def parse(encoded, origin, max_bytes=CONFIG_BYTES, allow_nan=False):
     """Returns the value of JSON in UTF-8 bytes or a string. Raises UserError that begins with `origin`."""
+    if len(encoded) > max_bytes:
+        raise refused(origin, f"this JSON may have {max_bytes:,} bytes at most", "more")
     try:
         return loads(encoded, allow_nan)
     except ValueError as error:

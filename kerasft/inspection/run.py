@@ -45,6 +45,14 @@ def history(directory):
     return found
 
 
+def check_labels(directory, labels):
+    """Raises UserError unless `labels.json`, which others read, has the labels of the recipe, which kerasft reads."""
+    path = os.path.join(directory, "labels.json")
+    found = json_file.read(path)
+    if found != labels:
+        raise refused(path, "these are not the labels in recipe.yaml", found)
+
+
 def _check_manifest(found, path):
     given = found.get("format") if isinstance(found, dict) else None
     if given != FORMAT:

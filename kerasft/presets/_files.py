@@ -34,7 +34,7 @@ def check(preset):
         there is no such preset.
     """
     path = file_of(preset, CONFIG)
-    found = json_file.read(path or os.path.join(preset, CONFIG))
+    found = json_file.read(path or os.path.join(preset, CONFIG), json_file.CONFIG_BYTES)
     if is_keras(found):
         config.check(found, path)
     for name in (*KERAS, *KERAS_ASSETS) if is_keras(found) else HUGGING_FACE:

@@ -167,6 +167,7 @@ def read_architecture(directory, stored=None):
             config.check_counts(description["backbone"], len(stored), path)
             _building.check_size(functools.partial(deserialize, description["backbone"]), stored, path, tolerance=2)
         parts = {part: deserialize(description[part]) for part in ("backbone", "converter")}
+        _check_parts(description["modality"], path, **parts)
         if hasattr(parts["converter"], "load_assets"):
             parts["converter"].load_assets(assets)
     return Pretrained(description["name"], modality=description["modality"], causal=description["causal"], **parts)
@@ -194,7 +195,7 @@ def _description(path):
     """Returns what is in an `architecture.json`. Raises UserError unless all in it is of its kind."""
     if not os.path.isfile(path):
         raise UserError(f"{path} does not describe a model: there is no such file. Received: {path!r}")
-    description = json_file.read(path)
+    description = json_file.read(path, json_file.CONFIG_BYTES)
     kinds = {"name": str, "modality": str, "causal": bool, "backbone": dict, "converter": dict}
     given = description if isinstance(description, dict) else {}
     wrong = [key for key, kind in kinds.items() if not isinstance(given.get(key), kind)]
@@ -205,6 +206,20 @@ def _description(path):
     for part in ("backbone", "converter"):
         config.check(description[part], f"{path}, {part}")
     return description
+
+
+def _check_parts(modality, path, backbone, converter):
+    import keras
+    import keras_hub
+
+    fits = isinstance(converter, keras_hub.tokenizers.Tokenizer) if modality == "text" else _converts_images(converter)
+    if not isinstance(backbone, keras.Model) or not fits or modality_of(backbone) != modality:
+        kinds = f"{type(backbone).__name__} and {type(converter).__name__}"
+        raise UserError(f"{path} does not describe a model of {modality} and its converter. Received: {kinds}")
+
+
+def _converts_images(converter):
+    return hasattr(converter, "image_size")
 
 
 def _source_of(identifier):
