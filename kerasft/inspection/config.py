@@ -11,8 +11,11 @@ KERAS_PARTS = (
     *("optimizers", "quantizers", "random", "regularizers"),
 )
 MODULES = re.compile(
-    rf"builtins|keras|keras(\.src)?\.({'|'.join(KERAS_PARTS)})(\.\w+)*|keras_(hub|cv|nlp)(\.\w+)*|kerasft\.presets\._\w+"
+    rf"builtins|keras|keras(\.src)?\.({'|'.join(KERAS_PARTS)})(\.\w+)*|keras\.src\.applications\.\w+|"
+    r"keras_(hub|cv|nlp)(\.\w+)*|kerasft\.presets\._\w+"
 )
+# Functions of these load and build; those that a layer calls, such as activations, come from elsewhere.
+NO_FUNCTIONS = re.compile(r"keras(\.src)?\.(applications|layers|models)\b.*")
 PACKAGES = ("keras", "keras_hub", "keras_nlp", "keras_cv", "keras_cv.models", "kerasft")
 # They run code that the file brings, or read another file.
 REFUSED = ("Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "__typespec__")
@@ -42,8 +45,8 @@ def check(config, origin):
             layers += len(value) if key == "layers" else 0
             if layers > LAYERS:
                 raise refused(origin, f"a model may have {LAYERS:,} layers at most", f"{layers:,}")
-            # Those of a list are the words of a vocabulary and the like; `/` may be one of them.
-            waiting += [("" if isinstance(part, str) else key, part) for part in value if not _is_number(part)]
+            # The texts of a list are the words of a vocabulary and the like; `/` may be one of them.
+            waiting += [(key, part) for part in value if isinstance(part, (dict, list))]
         elif isinstance(value, dict):
             _check_class(value, origin)
             waiting += value.items()
@@ -113,6 +116,8 @@ def _check_class(value, origin):
             raise refused(origin, f"only classes of {', '.join(PACKAGES)} are built; {OWN}", word)
     if name is not None and module is not None and not MODULES.fullmatch(module):
         raise refused(origin, f"only modules of Keras, KerasHub and KerasCV that make models are used; {OWN}", module)
+    if name == "function" and NO_FUNCTIONS.fullmatch(module or ""):
+        raise refused(origin, f"a layer calls no function that builds models; {OWN}", f"{module}.{value.get('config')}")
 
 
 def _is_number(value):

@@ -27,6 +27,8 @@ CODE = {
     "unsafe": {"module": "keras.config", "class_name": "function", "config": "enable_unsafe_deserialization"},
     "load_model": {"module": "keras.models", "class_name": "load_model", "config": {"filepath": "canary"}},
     "load_model of saving": {"module": "keras.saving", "class_name": "load_model", "config": {"filepath": "canary"}},
+    "a function that loads": {"module": "keras.models", "class_name": "function", "config": "clone_model"},
+    "a function that downloads": {"module": "keras.applications", "class_name": "function", "config": "ResNet50"},
     "a hidden module": {"module": "keras.src.utils.file_utils", "class_name": "get_file", "config": {}},
     "another package": {"module": "tensorflow.python.x", "class_name": "X", "config": {}},
     "a registered name": {"module": None, "class_name": "Mine", "config": {}, "registered_name": "Custom>Mine"},

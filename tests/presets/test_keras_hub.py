@@ -152,7 +152,7 @@ def test_folders_that_will_not_do_are_told(tmp_path):
     with pytest.raises(UserError, match="could not load this preset: KerasHub has no converter.*'mamba'.*Received"):
         source.load(str(tmp_path))
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(UserError, match="could not load this preset"):
+    with pytest.raises(UserError, match="config.json: not JSON"):
         source.load(str(tmp_path))
 
 
@@ -164,6 +164,25 @@ def test_a_failed_download_is_told(monkeypatch):
     for name in ("bert_tiny_en_uncased", "kaggle://keras/bert/keras/bert_tiny_en_uncased"):
         with pytest.raises(UserError, match=f"api.kaggle.com' Without a network.*Received: backbone='{name}'"):
             source.load(name)
+
+
+def test_what_kerashub_fetched_is_looked_at_before_it_reads_it(tiny_gpt2, tmp_path, monkeypatch):
+    tiny_gpt2.backbone.save_to_preset(tmp_path)
+    tiny_gpt2.converter.save_to_preset(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["config"]["hidden_dim"] = 10**9
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    asked = []
+
+    def fetched(preset, name):
+        asked.append(preset)
+        return str(tmp_path / name) if (tmp_path / name).exists() else None
+
+    monkeypatch.setattr(surgery, "preset_file", fetched)
+    monkeypatch.setattr(keras_hub.models.Backbone, "from_preset", lambda preset, **_: base.deserialize(config))
+    with pytest.raises(UserError, match="a model of .* weights, and there are files of .*Received: .*1000000000"):
+        source.load("kaggle://a/b/keras/c")
+    assert set(asked) == {"kaggle://a/b/keras/c"}
 
 
 def test_only_decoders_are_causal(tiny_bert, tiny_gpt2):
