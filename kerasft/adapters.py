@@ -7,6 +7,7 @@ from typing import Any
 
 from kerasft import deltas, quantization, run_folder, weights
 from kerasft.errors import UserError, nearest
+from kerasft.inspection import run
 
 # What of a FineTuner is the base's; all else is the adapter's: task, head, method, deltas, recipe, folder.
 OF_THE_BASE = ("strategy", "pretrained", "_shelf")
@@ -153,7 +154,7 @@ def _bare(tuner):
 
 
 def _refuse_weights_of_the_base(model, directory):
-    run_folder.verified_manifest(directory)
+    run.manifest(directory)
     changed = weights.paths(os.path.join(directory, "weights.safetensors")) & _paths_of_the_base(model)
     if changed:
         raise UserError(

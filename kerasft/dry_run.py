@@ -8,6 +8,7 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -62,11 +63,11 @@ def dry_run(recipe):
     Raises: UserError as `fit` and `export` do, or if the disk has no room for the run.
     """
     free_memory = memory.free()
-    fit = {"epochs": 3, "batch_size": 32, "validation_data": None, "validation_split": 0.0}
+    fit: dict[str, Any] = {"epochs": 3, "batch_size": 32, "validation_data": None, "validation_split": 0.0}
     fit |= recipes.arguments_of(recipe, FineTuner.fit)
     tuner = FineTuner(**{name: value for name, value in recipe.items() if name not in fit})
-    given = (fit[name] for name in ("data", "validation_data", "validation_split"))
-    frames = tuner.frames(*given, clean.Quarantine(fit.get("max_bad_rows", 0.0)))
+    quarantine = clean.Quarantine(fit.get("max_bad_rows", 0.0))
+    frames = tuner.frames(fit["data"], fit["validation_data"], fit["validation_split"], quarantine)
     epochs = 1 if len(tuner.method.stages(tuner.model, fit["epochs"])) == 1 else fit["epochs"]
     directory = fit.get("directory") or os.path.join("saved_models", tuner.name)
     there = next(path for path in Path(directory).absolute().parents if path.exists())

@@ -25,6 +25,7 @@ PLUGINS = {
 }
 DATA = ("data", "validation_data")
 SUPPLIED = ("learning_rate", "total_steps")  # What training itself hands to a schedule.
+MAX_BYTES = 1_000_000  # 50,000 labels; PyYAML reads 100 KB a second.
 RANGE_KEYS = ("choice", "min", "max", "sampling", "step")
 
 
@@ -104,7 +105,8 @@ def parse(text, origin):
         mark = error.problem_mark or error.context_mark
         where = f"{origin}, line {mark.line + 1}, column {mark.column + 1}" if mark else origin
         raise UserError(f"{where}: {error.problem or error.context}. Received: {_line(text, mark)!r}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError, AttributeError, LookupError, TypeError) as error:
+        # PyYAML fails in many ways over a tag that does not fit its value, such as `!!timestamp x`.
         reason = str(error).partition("\n")[0]
         raise UserError(f"{origin} cannot be read as YAML: {reason}. Received: {_brief(text)}") from None
 
@@ -283,6 +285,9 @@ def _text(path):
     if os.path.isdir(path):
         raise UserError(f"This is a folder; name the recipe in it. Received: {os.fspath(path)!r}")
     try:
+        if os.path.getsize(path) > MAX_BYTES:
+            size = f"{os.path.getsize(path):,} bytes"
+            raise UserError(f"{path}: a recipe may have {MAX_BYTES:,} bytes at most. Received: {size}")
         with open(path, encoding="utf-8") as file:
             return file.read()
     except FileNotFoundError:

@@ -15,12 +15,13 @@ import numpy as np
 
 from kerasft import __version__, files, registry, surgery, weights
 from kerasft import recipe as recipes
-from kerasft.errors import UserError
+from kerasft.errors import UserError, guarded
+from kerasft.inspection import config, json_file, run, safetensors_file
+from kerasft.inspection.limits import refused
 from kerasft.pipeline import clean
 from kerasft.presets import base as presets
 from kerasft.training import optimizer, store
 
-FORMAT = 1
 HEADER = "Written by kerasft: the arguments of FineTuner and fit."
 # What a run writes before its manifest.
 OWN = (".lock", "architecture", "checkpoint", "logs", "recipe.yaml", "weights.safetensors", "labels.json")
@@ -118,44 +119,14 @@ def write(tuner, directory):
 
 
 def read(directory, make):
-    """Returns the FineTuner of a folder, made by `make(**recipe)`, with its weights in place."""
-    manifest = verified_manifest(directory)
-    tuner = make(**_arguments(recipes.read(os.path.join(directory, "recipe.yaml"))))
-    architecture = os.path.join(directory, "architecture")
-    if not manifest["is_delta"]:
-        tuner._restored = functools.partial(presets.read_architecture, architecture)
-    path = os.path.join(directory, "weights.safetensors")
-    saved = weights.paths(path)
-    variables = weights.by_path(tuner.model)
-    weights.load(path, {name: v for name, v in variables.items() if name in saved or not manifest["is_delta"]})
-    if manifest["is_delta"]:
-        _check_base(tuner, saved, manifest, directory)
-    tuner.directory, tuner.facts = directory, manifest["facts"]
-    with open(os.path.join(directory, "history.json"), encoding="utf-8") as file:
-        tuner.history = json.load(file)
-    tuner.samples = _read_samples(tuner, directory)
-    surgery.set_dtype_policy(tuner.model, "float32")
-    return tuner
+    """Returns the FineTuner of a folder, made by `make(**recipe)`, with its weights in place.
 
-
-def verified_manifest(directory):
-    """Returns the manifest of a run folder after checking the SHA-256 of every file it names.
-
-    Raises: UserError if there is none, or a file is missing or changed.
+    Raises: UserError if the folder is no whole run, or its files declare more than a run needs; docs/loading.md says
+        what that is.
     """
-    path = os.path.join(directory, "manifest.json")
-    try:
-        with open(path, encoding="utf-8") as file:
-            manifest = json.load(file)
-    except (OSError, ValueError) as error:
-        raise UserError(f"No finished run in this folder ({error}). Received: directory={directory!r}") from error
-    if manifest.get("format") != FORMAT:
-        raise UserError(f"{path}: this kerasft reads run format {FORMAT}. Received: format={manifest.get('format')!r}")
-    for name, digest in manifest["sha256"].items():
-        file_path = os.path.join(directory, name)
-        if not os.path.isfile(file_path) or files.sha256(file_path) != digest:
-            raise UserError(f"{file_path} is missing or was changed since it was saved. Received: {file_path!r}")
-    return manifest
+    manifest = run.manifest(directory)
+    with guarded("This run cannot be read", f"Received: directory={directory!r}"):
+        return _read(directory, make, manifest)
 
 
 def write_report(tuner, evaluation, frame):
@@ -166,8 +137,7 @@ def write_report(tuner, evaluation, frame):
     report.write(evaluation, tuner.directory, title=tuner.name, facts=facts, history=getattr(tuner, "history", None))
     path = os.path.join(tuner.directory, "manifest.json")
     if os.path.exists(path):
-        with open(path, encoding="utf-8") as file:
-            manifest = json.load(file)
+        manifest = json_file.read(path)
         _write_manifest(tuner.directory, {name: manifest[name] for name in ("is_delta", "base", "facts")})
 
 
@@ -229,6 +199,25 @@ def plain(value):
 def describable(callbacks):
     """Returns those callbacks that a recipe can name; of the others an interrupted run may have different ones."""
     return [callback for callback in callbacks if registry.describe(callback) is not None]
+
+
+def _read(directory, make, manifest):
+    path = os.path.join(directory, "weights.safetensors")
+    shapes = safetensors_file.shapes(path)
+    tuner = make(**_checked_arguments(directory, shapes))
+    if not manifest["is_delta"]:
+        architecture = os.path.join(directory, "architecture")
+        tuner._restored = functools.partial(presets.read_architecture, architecture, list(shapes.values()))
+    variables = weights.by_path(tuner.model)
+    weights.load(path, {name: v for name, v in variables.items() if name in shapes or not manifest["is_delta"]})
+    if manifest["is_delta"]:
+        _check_base(tuner, set(shapes), manifest, directory)
+    tuner.directory, tuner.facts = directory, manifest["facts"]
+    tuner.history = run.history(directory)
+    run.check_labels(directory, tuner.task.labels)
+    tuner.samples = _read_samples(tuner, directory)
+    surgery.set_dtype_policy(tuner.model, "float32")
+    return tuner
 
 
 def _delta(tuner):
@@ -294,6 +283,21 @@ def _arguments(recipe):
     return {name: value for name, value in recipe.items() if name not in left_out}
 
 
+def _checked_arguments(directory, shapes):
+    """Returns `_arguments` of a folder's recipe, or raises UserError if they ask for more than its weights are.
+
+    A rank, a bottleneck, a number of prompts or of classes is a side of some weight that was saved.
+    """
+    path = os.path.join(directory, "recipe.yaml")
+    arguments = _arguments(recipes.read(path))
+    if not all(isinstance(name, str) for name in arguments):
+        raise refused(path, "keys must be words", next(name for name in arguments if not isinstance(name, str)))
+    labels = arguments.get("labels")
+    sizes = [arguments.get("method"), {"length": len(labels) if isinstance(labels, list) else 0}]
+    config.check_sides(sizes, shapes.values(), path)
+    return arguments
+
+
 def _holds_object(value):
     return any(isinstance(item, dict) and "object" in item for item in (value if isinstance(value, list) else [value]))
 
@@ -338,7 +342,7 @@ def _write_manifest(directory, own):
     names = sorted(glob.glob("**", root_dir=directory, recursive=True))
     kept = [name for name in names if os.path.isfile(os.path.join(directory, name)) and _belongs(name)]
     manifest = {
-        "format": FORMAT,
+        "format": run.FORMAT,
         **own,
         "versions": versions(),
         "saved": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -155,6 +155,28 @@ def load_backbone(cls, preset, load_weights):
     return get_preset_loader(preset).load_backbone(cls, load_weights)
 
 
+def preset_file(preset, name):
+    """Returns the local path of a file of a KerasHub preset, downloaded if need be, or None if it has no such file."""
+    from keras_hub.src.utils.preset_utils import get_file
+
+    try:
+        return get_file(preset, name)
+    except FileNotFoundError:
+        return None
+
+
+def legacy_model(config):
+    """Returns the model of the config in an `.h5` file, with random weights. Public Keras builds it with its weights.
+
+    As `keras.saving.load_model` does it, in safe mode. Ends when Keras reads `.h5` files no more.
+    """
+    from keras.src.legacy.saving import saving_options, saving_utils
+    from keras.src.saving.serialization_lib import SafeModeScope
+
+    with saving_options.keras_option_scope(use_legacy_config=True), SafeModeScope(True):
+        return saving_utils.model_from_config(config)
+
+
 def hugging_face_tensor(preset, name):
     """Returns a tensor of a Hugging Face preset's safetensors by the end of its name, whatever comes before it."""
     from keras_hub.src.utils.transformers.safetensor_utils import SafetensorLoader

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from kerasft import surgery
 from kerasft.errors import UserError
+from kerasft.inspection import safetensors_file
 
 _BLOCK = re.compile(r"^(?P<name>.*?\d+[a-z]?(?:_block_?\d+|_unit_?\d+)?)(?:_|$)")
 
@@ -220,23 +221,21 @@ def load(filepath, variables):
     """
     from safetensors.numpy import load_file
 
-    arrays = load_file(filepath)
-    differing = sorted(set(arrays) ^ set(variables))
-    differing += [path for path in set(arrays) & set(variables) if arrays[path].shape != tuple(variables[path].shape)]
+    shapes = safetensors_file.shapes(filepath)
+    differing = sorted(set(shapes) ^ set(variables))
+    differing += [path for path in set(shapes) & set(variables) if shapes[path] != tuple(variables[path].shape)]
     if differing:
         raise UserError(
             f"{filepath} does not hold the weights of this model: {len(differing)} differ. Received: {differing[:5]}"
         )
+    arrays = load_file(filepath)
     for path, variable in variables.items():
         variable.assign(arrays[path])
 
 
 def paths(filepath):
     """Returns the weight paths in a safetensors file."""
-    from safetensors import safe_open
-
-    with safe_open(filepath, framework="numpy") as file:
-        return set(file.keys())
+    return set(safetensors_file.shapes(filepath))
 
 
 def fingerprint(variables):

@@ -2,10 +2,11 @@
 
 import os
 
-from kerasft import deltas, run_folder, weights
+from kerasft import deltas, weights
 from kerasft import recipe as recipes
 from kerasft.errors import UserError
 from kerasft.fine_tuner import FineTuner, load
+from kerasft.inspection import run, safetensors_file
 
 OWN = {*recipes.parameters(FineTuner), *recipes.parameters(FineTuner.fit)}
 # Arguments of tasks that change how a run is trained, not what its model computes.
@@ -81,19 +82,16 @@ def _recipe(directory):
 
 def _description(directory):
     """Returns what runs that are averaged must have in common, by the name that an error calls it."""
-    from safetensors import safe_open
-
-    manifest, recipe = run_folder.verified_manifest(directory), _recipe(directory)
+    manifest, recipe = run.manifest(directory), _recipe(directory)
     task, method = _named(recipe["task"]), _named(recipe.get("method", "full"))
     task |= {name: value for name, value in recipe.items() if name not in OWN}
-    with safe_open(os.path.join(directory, "weights.safetensors"), framework="numpy") as file:
-        shapes = {name: file.get_slice(name).get_shape() for name in sorted(file.keys())}
+    shapes = safetensors_file.shapes(os.path.join(directory, "weights.safetensors"))
     return {
         "task": {name: value for name, value in task.items() if name not in (*TRAINING_ONLY, "labels")},
         "list of labels": task.get("labels"),
         "backbone": recipe["backbone"],
         "method": method["name"],
-        "set of weights": shapes,
+        "set of weights": dict(sorted(shapes.items())),
         "version of the backbone": manifest["base"],
     }
 

@@ -5,6 +5,8 @@ import csv
 from kerasft.data import base
 from kerasft.errors import UserError
 
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+
 
 def for_inputs(tuner, inputs):
     """Returns a dict for each input: what was asked, then what `predict` says, as JSON can hold it.
@@ -33,11 +35,25 @@ def flat(row):
 
 
 def write_csv(rows, path):
-    """Writes one line for each answer, without the lists."""
+    """Writes one line for each answer, without the lists; no cell is a formula to a spreadsheet."""
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(flat(rows[0])), extrasaction="ignore")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: _no_formula(value) for name, value in row.items()} for row in rows)
+
+
+def _no_formula(value):
+    """Puts a `'` in front of text that spreadsheets would run, as OWASP advises; a number such as -0.5 is none.
+
+    Source: https://owasp.org/www-community/attacks/CSV_Injection.
+    """
+    if not isinstance(value, str) or not value.startswith(FORMULAS):
+        return value
+    try:
+        float(value)
+        return value
+    except ValueError:
+        return f"'{value}"
 
 
 def _joined(asked, answers):

@@ -17,6 +17,8 @@ from kerasft import registry
 from kerasft.errors import UserError, nearest
 from kerasft.pipeline.clean import brief
 
+# What pandas, joblib and NumPy pickle objects into.
+PICKLES = (".pkl", ".pickle", ".joblib", ".npy", ".npz")
 FORMS = "a path, a {'name': source, …} dict, a pandas DataFrame, a list of dicts, (x, y) arrays or a tf.data.Dataset"
 
 
@@ -149,6 +151,8 @@ def _not_recognised(data, found, sources):
             f"<folder>/<label>/<image>.jpg. Others are named: {{'name': source, …}} with one of {', '.join(sources)}. "
             + received
         )
+    if data.name.lower().endswith(PICKLES):
+        return f"{data.name} may be a pickle, which runs code when it is read; save it as CSV or Parquet. {received}"
     endings = sorted(ending for source in sources.values() for ending in _endings(source))
     return (
         f"{data.name} has none of the endings that pick a source: {', '.join(endings)}."

@@ -1,11 +1,10 @@
 """JSON Lines: an object a line."""
 
-import json
-
 import pandas as pd
 
 from kerasft.data.base import as_examples, existing_file
 from kerasft.errors import UserError
+from kerasft.inspection import json_file
 from kerasft.pipeline.clean import brief
 
 ENDINGS = (".jsonl", ".ndjson")
@@ -34,9 +33,7 @@ def read(path):
 
 def _object(path, number, line):
     try:
-        value = json.loads(line.decode(), object_pairs_hook=_distinct, parse_constant=_refuse_constant)
-    except RecursionError:
-        problem = "it is nested too deeply"
+        value = json_file.loads(line)
     except ValueError as error:
         problem = str(error)
     else:
@@ -47,14 +44,3 @@ def _object(path, number, line):
         f"{path.name}, line {number}: a line must be one JSON object, but {problem}. "
         f"Received: {brief(line.decode(errors='replace').strip())}"
     )
-
-
-def _distinct(pairs):
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        raise ValueError("a key occurs twice")
-    return value
-
-
-def _refuse_constant(name):
-    raise ValueError(f"{name} is not JSON")

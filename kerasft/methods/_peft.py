@@ -1,6 +1,5 @@
 """Reads a LoRA that Hugging Face's PEFT saved."""
 
-import json
 import os
 import re
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from kerasft import hugging_face
 from kerasft.errors import UserError
+from kerasft.inspection import json_file, safetensors_file
 
 # What a LoRA of PEFT's may have that ours has not, by its value where it is not used.
 WITHOUT = {"bias": "none", "fan_in_fan_out": False, "rank_pattern": {}, "alpha_pattern": {}, "megatron_config": None}
@@ -63,11 +63,11 @@ def assign(pairs, start):
 
 def _config(folder):
     path = os.path.join(folder, "adapter_config.json")
-    try:
-        with open(path, encoding="utf-8") as file:
-            config = json.load(file)
-    except (OSError, ValueError) as error:
-        raise UserError(f"No adapter of PEFT in this folder ({error}). Received: {os.fspath(folder)!r}") from error
+    if not os.path.isfile(path):
+        raise UserError(f"No adapter of PEFT in this folder (adapter_config.json). Received: {os.fspath(folder)!r}")
+    config = json_file.read(path)
+    if not isinstance(config, dict):
+        raise UserError(f"{path} must hold a JSON object. Received: {type(config).__name__}")
     if config.get("peft_type") != "LORA":
         raise UserError(f"{path}: only a LoRA can be read. Received: peft_type={config.get('peft_type')!r}")
     for key, value in WITHOUT.items():
@@ -81,6 +81,8 @@ def _arrays(folder):
     from safetensors.tensorflow import load_file  # NumPy's has no bfloat16.
 
     path = os.path.join(folder, "adapter_model.safetensors")
+    if os.path.exists(path):
+        safetensors_file.shapes(path)
     try:
         return {name: np.asarray(value, "float32") for name, value in load_file(path).items()}
     except (OSError, SafetensorError) as error:

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import math
 import os
+import zipfile
 
 import keras
 import numpy as np
@@ -61,11 +62,15 @@ def logits(teacher, frame):
 
 
 def read_logits(path):
-    """Returns the array in a `.npy` file. Raises UserError if it cannot be read."""
+    """Returns the array in a `.npy` file. Raises UserError if it cannot be read, or holds anything but numbers."""
     try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+        # Mapped: a header that claims more than the file holds is an error, and not memory.
+        found = np.load(path, allow_pickle=False, mmap_mode="r")
+    except (OSError, ValueError, EOFError, OverflowError, SyntaxError, zipfile.BadZipFile) as error:
         raise UserError(f"distillation: the logits cannot be read ({error}). Received: teacher={path!r}") from error
+    if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu":
+        raise UserError(f"distillation: the file must hold one array of numbers. Received: teacher={path!r}")
+    return found
 
 
 def check_shape(found, shape, teacher):

@@ -1,6 +1,8 @@
 """What every source of pretrained weights hands over, and the way from an identifier to it."""
 
+import copy
 import dataclasses
+import functools
 import importlib
 import inspect
 import json
@@ -8,7 +10,9 @@ import os
 from typing import Any
 
 from kerasft import registry
-from kerasft.errors import UserError, nearest
+from kerasft.errors import UserError, guarded, nearest
+from kerasft.inspection import config, json_file
+from kerasft.presets import _building
 
 ARCHITECTURE, ASSETS = "architecture.json", "assets"
 DEFAULT_IMAGE_SIZE = (224, 224)
@@ -59,8 +63,8 @@ def resolve(identifier):
 
     Args:
         identifier: str or path: `<source>:<name>` with a file of this folder as source, `kaggle://…`, `hf://…`, a
-            folder, or the name of a KerasHub preset. A `Pretrained` is returned as it is. A keras.Model that reads
-            images is given pixels 0 to 255 as they are.
+            folder, a `.keras` or `.h5` file, or the name of a KerasHub preset. A `Pretrained` is returned as it is. A
+            keras.Model that reads images is given pixels 0 to 255 as they are.
 
     Returns: Pretrained.
     Raises: UserError if there is no such preset, or it cannot be had or read.
@@ -69,7 +73,7 @@ def resolve(identifier):
     if isinstance(identifier, Pretrained):
         return identifier
     if not isinstance(identifier, (str, os.PathLike)):
-        return _from_model(identifier)
+        return functional(identifier)
     source, name = _source_of(os.fspath(identifier))
     return registry.find("presets", source, "load")(name)
 
@@ -87,6 +91,25 @@ def unknown(identifier):
         f"No preset has this name.{nearest(identifier, known)} `kerasft presets` lists all {len(known)}; "
         f"a folder, kaggle://… and hf://… do as well. Received: backbone={identifier!r}"
     )
+
+
+def functional(model):
+    """Returns the `Pretrained` of a functional `keras.Model` that reads pixels 0 to 255 as they are.
+
+    Raises: UserError for any other object, and for a model that reads text.
+    """
+    import keras
+    import keras_hub
+
+    # A Sequential or subclassed model has no symbolic input for a head to be wired to.
+    if not isinstance(model, keras.Model) or not hasattr(model, "input"):
+        raise UserError(f"backbone must be a name, a folder, a Pretrained or a functional model. Received: {model!r}")
+    if modality_of(model) == "text":
+        raise UserError(
+            "A text backbone needs its tokenizer: backbone=Pretrained(name, backbone, 'text', tokenizer) "
+            f"from kerasft.presets.base. Received: {model.name}"
+        )
+    return Pretrained(model.name, model, "image", keras_hub.layers.ImageConverter(image_size=image_size_of(model)))
 
 
 def modality_of(backbone):
@@ -123,21 +146,39 @@ def write_architecture(pretrained, directory):
         pretrained.converter.save_assets(os.path.join(directory, ASSETS))
 
 
-def read_architecture(directory):
+def read_architecture(directory, stored=None):
     """Builds a `Pretrained` from what `write_architecture` wrote, with random weights.
 
-    Raises: UserError if the folder holds none, or it names a class that is not there.
+    Args:
+        directory: path.
+        stored: list of the shapes of all weights that belong to it, or None. A description of more than twice as many
+            is refused: what a task does not read of a backbone, such as a pooler, is not saved.
+
+    Raises: UserError if the folder holds none, it names a class that is not there or not allowed, or it describes
+        more than is stored.
     """
-    path = os.path.join(directory, ARCHITECTURE)
-    try:
-        with open(path, encoding="utf-8") as file:
-            description = json.load(file)
-        parts = {part: _deserialize(description[part]) for part in ("backbone", "converter")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} does not describe a model: {error}. Received: {os.fspath(directory)!r}") from error
-    if hasattr(parts["converter"], "load_assets"):
-        parts["converter"].load_assets(os.path.join(directory, ASSETS))
+    path, assets = os.path.join(directory, ARCHITECTURE), os.path.join(directory, ASSETS)
+    description = _description(path)
+    for name in os.listdir(assets) if os.path.isdir(assets) else ():
+        if name.endswith(".json"):
+            json_file.read(os.path.join(assets, name))
+    with guarded(f"{path} does not describe a model", f"Received: {os.fspath(directory)!r}"):
+        if stored is not None:
+            config.check_counts(description["backbone"], len(stored), path)
+            _building.check_size(functools.partial(deserialize, description["backbone"]), stored, path, tolerance=2)
+        parts = {part: deserialize(description[part]) for part in ("backbone", "converter")}
+        _check_parts(description["modality"], path, **parts)
+        if hasattr(parts["converter"], "load_assets"):
+            parts["converter"].load_assets(assets)
     return Pretrained(description["name"], modality=description["modality"], causal=description["causal"], **parts)
+
+
+def deserialize(serialized):
+    """Returns the object of a Keras config, which `inspection.config` has checked."""
+    import keras
+
+    import_own_classes(serialized)
+    return keras.saving.deserialize_keras_object(copy.deepcopy(serialized))  # Keras changes the one that it gets.
 
 
 def import_own_classes(serialized):
@@ -150,26 +191,44 @@ def import_own_classes(serialized):
             importlib.import_module(f"kerasft.presets.{module}")
 
 
+def _description(path):
+    """Returns what is in an `architecture.json`. Raises UserError unless all in it is of its kind."""
+    if not os.path.isfile(path):
+        raise UserError(f"{path} does not describe a model: there is no such file. Received: {path!r}")
+    description = json_file.read(path, json_file.CONFIG_BYTES)
+    kinds = {"name": str, "modality": str, "causal": bool, "backbone": dict, "converter": dict}
+    given = description if isinstance(description, dict) else {}
+    wrong = [key for key, kind in kinds.items() if not isinstance(given.get(key), kind)]
+    if wrong or given["modality"] not in ("text", "image"):
+        raise UserError(
+            f"{path} does not describe a model: it holds {', '.join(kinds)}. Received: {', '.join(wrong) or 'modality'}"
+        )
+    for part in ("backbone", "converter"):
+        config.check(description[part], f"{path}, {part}")
+    return description
+
+
+def _check_parts(modality, path, backbone, converter):
+    import keras
+    import keras_hub
+
+    fits = isinstance(converter, keras_hub.tokenizers.Tokenizer) if modality == "text" else _converts_images(converter)
+    if not isinstance(backbone, keras.Model) or not fits or modality_of(backbone) != modality:
+        kinds = f"{type(backbone).__name__} and {type(converter).__name__}"
+        raise UserError(f"{path} does not describe a model of {modality} and its converter. Received: {kinds}")
+
+
+def _converts_images(converter):
+    return hasattr(converter, "image_size")
+
+
 def _source_of(identifier):
     source, colon, name = identifier.partition(":")
     if colon and source in registry.names("presets"):
         return source, name
+    if importlib.import_module("kerasft.presets.keras_file").is_file(identifier):
+        return "keras_file", identifier
     return "keras_hub", identifier
-
-
-def _from_model(model):
-    import keras
-    import keras_hub
-
-    # A Sequential or subclassed model has no symbolic input for a head to be wired to.
-    if not isinstance(model, keras.Model) or not hasattr(model, "input"):
-        raise UserError(f"backbone must be a name, a folder, a Pretrained or a functional model. Received: {model!r}")
-    if modality_of(model) == "text":
-        raise UserError(
-            "A text backbone needs its tokenizer: backbone=Pretrained(name, backbone, 'text', tokenizer) "
-            f"from kerasft.presets.base. Received: {model.name}"
-        )
-    return Pretrained(model.name, model, "image", keras_hub.layers.ImageConverter(image_size=image_size_of(model)))
 
 
 def _serialize(part):
@@ -190,10 +249,3 @@ def _serialize(part):
         width = config["stackwise_width_coefficients"][-1]
         config.setdefault("num_features", part.get_layer("top_conv").filters / width)
     return serialized
-
-
-def _deserialize(serialized):
-    import keras
-
-    import_own_classes(serialized)
-    return keras.saving.deserialize_keras_object(serialized)

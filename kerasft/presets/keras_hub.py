@@ -1,12 +1,14 @@
 """KerasHub presets by name, `kaggle://…`, `hf://…`, and folders: of Keras, or of Hugging Face with safetensors."""
 
+import functools
 import inspect
-import json
 import os
 from pathlib import Path
 
-from kerasft.errors import UserError
-from kerasft.presets import _tables
+from kerasft.errors import UserError, guarded
+from kerasft.inspection import config as configs
+from kerasft.inspection import json_file
+from kerasft.presets import _building, _files, _tables
 from kerasft.presets.base import Pretrained, image_size_of, import_own_classes, modality_of, unknown
 
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -39,21 +41,13 @@ def load(name, weights=True):
         weights: bool. False for random weights; the tokenizer is loaded all the same.
 
     Returns: Pretrained.
-    Raises: UserError if there is no such preset, its weights are pickled, it cannot be downloaded, or KerasHub has no
-        class for it.
+    Raises: UserError if there is no such preset, its weights are pickled, it cannot be downloaded, KerasHub has no
+        class for it, or its files declare what no model needs; docs/loading.md says what that is.
     """
-    from safetensors import SafetensorError
-
     preset = _checked(name, weights)
-    try:
+    end = f"Without a network: a `starter:` preset, or a folder. Received: backbone={name!r}"
+    with guarded("KerasHub could not load this preset", end):
         return _load(name, preset, weights)
-    except UserError:
-        raise
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise UserError(
-            f"KerasHub could not load this preset: {_first_lines(error)} Without a network: a `starter:` preset, or a "
-            f"folder. Received: backbone={name!r}"
-        ) from error
 
 
 def entries():
@@ -76,38 +70,58 @@ def is_causal(backbone):
 
 
 def _load(name, preset, weights):
-    from keras_hub import models
-
-    from kerasft import surgery
-
-    config = _json(preset, "config.json")
+    config = _files.check(preset)
     import_own_classes(config)
     origin = config.get("model_type")  # only Hugging Face's configs have one
-    # KerasHub takes 1e-6 for every Llama: 2e-2 off in the logits of SmolLM2, which has 1e-5.
-    options = {"layer_norm_epsilon": config.get("rms_norm_eps", 1e-6)} if origin == "llama" else {}
     for key, allowed in FIXED.get(origin, {}).items():
         value = config.get(key, DEFAULTS[key])
         if value not in allowed:
             choice = " or ".join(map(str, allowed))
             raise UserError(f"{origin} can only be loaded with {key} {choice}. Received: {key}={value!r}")
-    if origin == "bert" and config.get("hidden_act", "gelu") == "gelu":
-        from kerasft.presets._bert import ExactBertBackbone
-
-        backbone = surgery.load_backbone(ExactBertBackbone, preset, weights)
-    else:
-        backbone = models.Backbone.from_preset(preset, load_weights=weights, **options)
+    if weights:
+        _check_size(preset, config)
+    backbone = _backbone(preset, config, weights)
     if origin == "roberta" and weights:
-        positions = backbone.embeddings.position_embedding.position_embeddings
-        positions.assign(positions + surgery.hugging_face_tensor(preset, "embeddings.token_type_embeddings.weight")[0])
+        _add_token_type(backbone, preset)
     modality = modality_of(backbone)
     converter = _tokenizer(preset, origin) if modality == "text" else _image_converter(preset, backbone)
     return Pretrained(name, backbone, modality, converter, causal=modality == "text" and is_causal(backbone))
 
 
+def _check_size(preset, config):
+    """Raises UserError if the config describes more than the weights. Layers of Hugging Face may share theirs."""
+    stored = _files.stored(preset, config)
+    configs.check_counts(config, len(stored), preset)
+    build = functools.partial(_backbone, preset, config, weights=False)
+    _building.check_size(build, stored, preset, tolerance=1 if _files.is_keras(config) else 2)
+
+
+def _backbone(preset, config, weights):
+    from keras_hub import models
+
+    from kerasft import surgery
+
+    origin = config.get("model_type")
+    if origin == "bert" and config.get("hidden_act", "gelu") == "gelu":
+        from kerasft.presets._bert import ExactBertBackbone
+
+        return surgery.load_backbone(ExactBertBackbone, preset, weights)
+    # KerasHub takes 1e-6 for every Llama: 2e-2 off in the logits of SmolLM2, which has 1e-5.
+    options = {"layer_norm_epsilon": config.get("rms_norm_eps", 1e-6)} if origin == "llama" else {}
+    return models.Backbone.from_preset(preset, load_weights=weights, **options)
+
+
+def _add_token_type(backbone, preset):
+    from kerasft import surgery
+
+    positions = backbone.embeddings.position_embedding.position_embeddings
+    positions.assign(positions + surgery.hugging_face_tensor(preset, "embeddings.token_type_embeddings.weight")[0])
+
+
 def _tokenizer(preset, origin):
     from keras_hub import models
 
-    settings = _json(preset, "tokenizer_config.json") if origin in WORD_PIECE else {}
+    settings = json_file.read(_file(preset, "tokenizer_config.json")) if origin in WORD_PIECE else {}
     # Some BERTs, such as multilingual E5, come with XLM-RoBERTa's SentencePiece.
     if origin not in WORD_PIECE or "XLMRoberta" in (settings.get("tokenizer_class") or ""):
         return models.Tokenizer.from_preset(preset)
@@ -147,6 +161,11 @@ def _check_folder(folder, weights):
     if not folder.is_dir():
         raise UserError(f"There is no such folder. Received: backbone={str(folder)!r}")
     names = sorted(os.listdir(folder))
+    if "saved_model.pb" in names:
+        raise UserError(
+            f"A SavedModel may run any operation of TensorFlow, also those that read and write files; {configs.OWN}. "
+            f"Received: backbone={str(folder)!r}"
+        )
     if "config.json" not in names:
         raise UserError(
             "A preset folder holds config.json and model.weights.h5 (Keras) or model.safetensors (Hugging Face). "
@@ -177,15 +196,3 @@ def _file(preset, name):
     import huggingface_hub
 
     return huggingface_hub.hf_hub_download(preset.removeprefix("hf://"), name)
-
-
-def _json(preset, name):
-    """Returns a JSON file of a folder or of the Hugging Face hub, `{}` for presets of KerasHub itself."""
-    if not preset.startswith("hf://") and not os.path.isdir(preset):
-        return {}
-    with open(_file(preset, name), encoding="utf-8") as file:
-        return json.load(file)
-
-
-def _first_lines(error, lines=3):
-    return " ".join(str(error).split("\n")[:lines]).strip()

@@ -42,7 +42,7 @@ def test_types_gaps_blank_lines_and_byte_order_mark(tmp_path):
         (b'{"text": "a", "text": "b"}', ["a key occurs twice"]),
         (b'{"label": NaN}', ["NaN is not JSON"]),
         (b"[" * 100_000, ["nested too deeply"]),
-        (b'{"label": ' + b"9" * 100_000 + b"}", ["4300 digits"]),
+        (b'{"label": ' + b"9" * 100_000 + b"}", ["100000 digits"]),
     ],
 )
 def test_broken_lines_are_refused_with_their_number(tmp_path, line, words):

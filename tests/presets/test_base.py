@@ -94,10 +94,32 @@ def test_a_damaged_architecture_is_told(tiny_bert, tmp_path):
     base.write_architecture(tiny_bert, tmp_path)
     path = tmp_path / "architecture.json"
     path.write_text(path.read_text()[:-20])
-    with pytest.raises(UserError, match="does not describe a model"):
+    with pytest.raises(UserError, match="architecture.json: not JSON.*Received"):
         base.read_architecture(tmp_path)
-    path.write_text(json.dumps({"backbone": {"class_name": "Nothing", "config": {}, "registered_name": "x>Nothing"}}))
-    with pytest.raises(UserError, match="Nothing"):
+    path.write_text("{}")
+    with pytest.raises(UserError, match="does not describe a model: it holds name, modality.*Received"):
+        base.read_architecture(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        (
+            {"class_name": "Nothing", "config": {}, "registered_name": "x>Nothing"},
+            "only classes of keras.*: x>Nothing",
+        ),
+        (
+            {"class_name": "Nothing", "config": {}, "registered_name": "kerasft>Nothing"},
+            "Could not locate class.*",
+        ),
+        ({"class_name": "Popen", "module": "subprocess", "config": {}}, "only modules of Keras.*: subprocess"),
+    ],
+)
+def test_a_class_that_is_not_there_or_not_allowed_is_told(tiny_bert, tmp_path, named, message):
+    base.write_architecture(tiny_bert, tmp_path)
+    path = tmp_path / "architecture.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "backbone": named}))
+    with pytest.raises(UserError, match=message):
         base.read_architecture(tmp_path)
 
 

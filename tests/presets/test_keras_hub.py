@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from kerasft import surgery
 from kerasft.errors import UserError
 from kerasft.presets import base
 from kerasft.presets import keras_hub as source
@@ -41,7 +42,7 @@ def test_a_folder_without_weights_will_do_for_random_ones(hugging_face_bert):
 def test_damaged_weights_are_told(hugging_face_bert):
     path = hugging_face_bert / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(UserError, match="could not load this preset.*Received"):
+    with pytest.raises(UserError, match="model.safetensors: not a whole safetensors file.*Received"):
         source.load(str(hugging_face_bert))
 
 
@@ -147,22 +148,41 @@ def test_folders_that_will_not_do_are_told(tmp_path):
     with pytest.raises(UserError, match="holds config.json and.*with nothing"):
         source.load(str(tmp_path))
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "mamba"}))
-    (tmp_path / "model.safetensors").touch()
+    safetensors.numpy.save_file({"a": np.zeros(2)}, tmp_path / "model.safetensors")
     with pytest.raises(UserError, match="could not load this preset: KerasHub has no converter.*'mamba'.*Received"):
         source.load(str(tmp_path))
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(UserError, match="could not load this preset"):
+    with pytest.raises(UserError, match="config.json: not JSON"):
         source.load(str(tmp_path))
 
 
 def test_a_failed_download_is_told(monkeypatch):
-    def offline(preset, **options):
+    def offline(preset, name):
         raise ConnectionError("Failed to resolve 'api.kaggle.com'")
 
-    monkeypatch.setattr(keras_hub.models.Backbone, "from_preset", offline)
+    monkeypatch.setattr(surgery, "preset_file", offline)
     for name in ("bert_tiny_en_uncased", "kaggle://keras/bert/keras/bert_tiny_en_uncased"):
         with pytest.raises(UserError, match=f"api.kaggle.com' Without a network.*Received: backbone='{name}'"):
             source.load(name)
+
+
+def test_what_kerashub_fetched_is_looked_at_before_it_reads_it(tiny_gpt2, tmp_path, monkeypatch):
+    tiny_gpt2.backbone.save_to_preset(tmp_path)
+    tiny_gpt2.converter.save_to_preset(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["config"]["hidden_dim"] = 10**9
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    asked = []
+
+    def fetched(preset, name):
+        asked.append(preset)
+        return str(tmp_path / name) if (tmp_path / name).exists() else None
+
+    monkeypatch.setattr(surgery, "preset_file", fetched)
+    monkeypatch.setattr(keras_hub.models.Backbone, "from_preset", lambda preset, **_: base.deserialize(config))
+    with pytest.raises(UserError, match="a model of .* weights, and there are files of .*Received: .*1000000000"):
+        source.load("kaggle://a/b/keras/c")
+    assert set(asked) == {"kaggle://a/b/keras/c"}
 
 
 def test_only_decoders_are_causal(tiny_bert, tiny_gpt2):

@@ -1,0 +1,40 @@
+import io
+
+import h5py
+import numpy as np
+import pytest
+
+from kerasft.errors import UserError
+from kerasft.inspection import hdf5
+
+
+def test_every_array_is_named_with_its_shape(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["a/b/kernel"] = np.zeros((2, 3), "f4")
+        file.create_dataset("a/half", data=np.zeros(4, "V2"), chunks=True)
+        file.create_dataset("packed", data=np.ones(1000), compression="gzip", shuffle=True, fletcher32=True)
+        file["a"].attrs["layer_names"] = ["é", "b"]
+        file.attrs["model_config"] = "{}"
+    expected = {"a/b/kernel": (2, 3), "a/half": (4,), "packed": (1000,)}
+    assert hdf5.arrays(tmp_path / "a.h5", "a.h5") == expected
+    assert hdf5.arrays(io.BytesIO((tmp_path / "a.h5").read_bytes()), "in memory") == expected
+    assert hdf5.text_attribute(tmp_path / "a.h5", "a.h5", "model_config") == "{}"
+    assert hdf5.text_attribute(tmp_path / "a.h5", "a.h5", "nothing") is None
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda file: file.update({"x": h5py.ExternalLink("b.h5", "/")}), "a link to another place .*Received: //x"),
+        (lambda file: file.create_dataset("x", (10**9,), "f4"), "declares too much content.*4,000,000,000 bytes"),
+        (lambda file: file.create_dataset("x", (2,), h5py.ref_dtype), "must hold numbers. Received: /x of object"),
+        (lambda file: file.create_dataset("x", data=[0.0], chunks=True, compression="lzf"), r"plug-in.*/x.*\[32000\]"),
+        (lambda file: file.update({"x": file["/"]}), "under two names, or within itself"),
+        (lambda file: file.create_dataset("n" * 2000, data=[0.0]), "a name is too long"),
+    ],
+)
+def test_the_rest_is_told(tmp_path, make, message):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        make(file)
+    with pytest.raises(UserError, match=f"a.h5: .*{message}"):
+        hdf5.arrays(tmp_path / "a.h5", "a.h5")
