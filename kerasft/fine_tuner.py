@@ -34,7 +34,7 @@ class FineTuner(Adapters):
     Args:
         task: str, dict or `Task`. A file of `kerasft/tasks/`, such as `"text_classification"`.
         backbone: str or `Pretrained`. A KerasHub preset, `kaggle://…`, `hf://…`, `keras_cv:…`, `applications:…`,
-            `starter:…` or a local folder; `kerasft presets` lists them.
+            `starter:…`, a local folder, or a `.keras` or `.h5` file; `kerasft presets` lists those with a name.
         method: str, dict or `Method`. A file of `kerasft/methods/`.
         objectives: sequence of str, dict or `Objective`. Loss terms beyond the task's.
         learning_rate: float, dict or None. Peak; None is the method's default. A dict gives some weights their own, by

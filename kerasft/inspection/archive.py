@@ -1,12 +1,15 @@
 """`.keras` files: zip archives, refused as a whole if one entry is not as Keras writes it."""
 
+import contextlib
 import io
+import os
 import re
 import stat
 import unicodedata
 import zipfile
 import zlib
 
+from kerasft.errors import UserError
 from kerasft.inspection.limits import ENTRIES, NAME_LENGTH, check_file, declared_bytes, refused
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
@@ -30,9 +33,8 @@ class _File(io.FileIO):
 def check(path):
     """Raises UserError unless every entry of the archive is one that Keras writes, whole, once and of fair size."""
     check_file(path, "file")
-    with _opened(path, _File(path)) as archive:
-        entries = archive.infolist()
-        stored = archive.fp.seek(0, io.SEEK_END)
+    with _File(path) as file, _opened(path, file) as archive:
+        entries, stored = archive.infolist(), os.path.getsize(path)
         if len(entries) > ENTRIES:
             raise refused(path, f"an archive may have {ENTRIES:,} entries at most", f"{len(entries):,}")
         for entry in entries:
@@ -47,26 +49,16 @@ def read(path, name):
         return archive.read(name)
 
 
-class _opened:
-    """An open archive; what goes wrong with it is a UserError."""
-
-    def __init__(self, path, file):
-        self.path = path
-        self.file = file
-
-    def __enter__(self):
-        try:
-            self.archive = zipfile.ZipFile(self.file)
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
-            raise refused(self.path, "not a .keras archive", str(error)) from None
-        return self.archive
-
-    def __exit__(self, kind, error, traceback):
-        self.archive.close()
-        if isinstance(self.file, io.IOBase):
-            self.file.close()
-        if isinstance(error, (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, EOFError, KeyError)):
-            raise refused(self.path, "an entry cannot be read", str(error)) from None
+@contextlib.contextmanager
+def _opened(path, file):
+    """Gives the open archive; what goes wrong with it meanwhile is a UserError."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            yield archive
+    except UserError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
+        raise refused(path, "not a whole .keras archive", str(error)) from None
 
 
 def _problem(entry):

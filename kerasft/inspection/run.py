@@ -15,12 +15,14 @@ MANIFEST: dict[str, type | tuple[type, ...]] = {
 }
 # What reading a run needs, whatever else the manifest names.
 NEEDED = ("architecture/architecture.json", "history.json", "labels.json", "recipe.yaml", "weights.safetensors")
+FOLDERS = ("architecture", "samples")
 
 
 def manifest(directory):
     """Returns the manifest of a run folder after checking the SHA-256 of every file it names.
 
     Raises: UserError if there is none, it is not as kerasft writes it, or a file is missing, changed or a link.
+        So it is if `architecture/` or `samples/` has a file more.
     """
     path = os.path.join(directory, "manifest.json")
     if not os.path.isfile(path):
@@ -33,6 +35,9 @@ def manifest(directory):
         inside = os.path.realpath(file_path) == os.path.join(os.path.realpath(directory), name)
         if not inside or not os.path.isfile(file_path) or files.sha256(file_path) != digest:
             raise UserError(f"{file_path} is missing or was changed since it was saved. Received: {file_path!r}")
+    for name in _made_of(directory):
+        if name not in found["sha256"]:
+            raise refused(path, "the manifest does not name this file, from which the model would be made", name)
     return found
 
 
@@ -66,6 +71,13 @@ def _check_manifest(found, path):
     names = {name.replace(os.sep, "/") for name in found["sha256"]}
     if missing := [name for name in NEEDED if name not in names]:
         raise refused(path, "sha256 lacks files that every run has", ", ".join(missing))
+
+
+def _made_of(directory):
+    """Yields the names of all files in the folders that are read as a whole."""
+    for folder in FOLDERS:
+        for root, _, names in os.walk(os.path.join(directory, folder)):
+            yield from (os.path.relpath(os.path.join(root, name), directory) for name in names)
 
 
 def _stays_inside(name):

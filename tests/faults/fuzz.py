@@ -280,7 +280,7 @@ def run(made, folder, seeds, until=float("inf")):
     """
     import keras
 
-    signal.signal(signal.SIGALRM, _too_long)
+    before = signal.signal(signal.SIGALRM, _too_long)
     counts: dict = {kind.__name__: [0, 0] for kind in KINDS}
     problems: dict = {}
     for number, seed in enumerate(seeds):
@@ -293,6 +293,7 @@ def run(made, folder, seeds, until=float("inf")):
             problems[seed] = f"{kind}: {problem}"
         if number % 200 == 199:
             keras.utils.clear_session()
+    signal.signal(signal.SIGALRM, before)
     return counts, problems
 
 

@@ -136,13 +136,31 @@ def _pipe(run):
 
 
 def _sample(run):
-    (run / "samples").mkdir(exist_ok=True)
-    (run / "samples" / "text.evil").write_text("x")
+    _add(run, "samples/text.evil", b"x")
 
 
 def _sample_bytes(run):
-    (run / "samples").mkdir(exist_ok=True)
-    (run / "samples" / "text.0").write_bytes(b"\xff\xfe")
+    _add(run, "samples/text.0", b"\xff\xfe")
+
+
+def _add(run, name, content):
+    """Puts a file into a run folder, and its name into the manifest, for `signed` to fill in the digest."""
+    (run / name).parent.mkdir(exist_ok=True)
+    (run / name).write_bytes(content)
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["sha256"][name] = ""
+    (run / "manifest.json").write_text(json.dumps(manifest))
+
+
+def _unlisted(name, to=None):
+    """Returns a change that puts a file, or a link to another, where a run is read, and not in its manifest."""
+
+    def tree(run):
+        (run / name).parent.mkdir(exist_ok=True)
+        (run / name).unlink(missing_ok=True)
+        (run / name).symlink_to(to) if to else (run / name).write_text("x")
+
+    return tree
 
 
 def _description(**values):
@@ -166,6 +184,10 @@ TREES = {
     "weights that are a pipe": _pipe,
     "sample of an odd name": _sample,
     "sample that is no text": _sample_bytes,
+    "sample that is a link": _unlisted("samples/text.0", "/etc/passwd"),
+    "sample that is not named": _unlisted("samples/text.0"),
+    "vocabulary that is not named": _unlisted("architecture/assets/vocabulary.json"),
+    "vocabulary that is a link": _unlisted("architecture/assets/vocabulary.txt", "/etc/passwd"),
     "modality of another kind": _description(modality="sound"),
     "modality that is not so": _description(modality="image"),
     "causal of a string": _description(causal="no"),
@@ -207,7 +229,8 @@ def _manifest(change):
 def _written(name, content, is_signed=True):
     def make(whole, folder):
         run = copied(whole.run, folder)
-        (run / name).write_bytes(content.encode() if isinstance(content, str) else content)
+        encoded = content.encode() if isinstance(content, str) else content
+        _add(run, name, encoded) if is_signed else (run / name).write_bytes(encoded)
         return signed(run) if is_signed else run
 
     return make
