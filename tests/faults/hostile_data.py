@@ -112,7 +112,7 @@ def _jpeg():
 def _gif():
     from PIL import Image
 
-    frames = [Image.new("P", (3000, 3000), color) for color in range(20)]
+    frames = [Image.new("P", (3000, 3000), color) for color in range(40)]
     buffer = io.BytesIO()
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
     return buffer.getvalue()
@@ -126,7 +126,7 @@ IMAGES = {
     "PNG of 30,000 x 30,000": _png(30_000, 30_000),
     "PNG of 2^31": _png(2**31 - 1, 2**31 - 1),
     "JPEG of 60,000 x 60,000": _jpeg,
-    "GIF of 20 frames": _gif,
+    "GIF of 40 frames": _gif,
     "WebP of 12,000 x 12,000": _webp,
     "cut": _png(10, 10)[:40],
     "pickle": b"cos\nsystem\n(S'touch canary'\ntR.",

@@ -2,8 +2,8 @@
 
 import pytest
 
-from kerasft import run_folder
 from kerasft.fine_tuner import FineTuner
+from kerasft.inspection import run
 from kerasft.training import checkpoint, store
 from tests.interruption import Crash
 
@@ -32,7 +32,7 @@ def test_all_files_are_the_same(make_tiny, reviews, tmp_path, method, optimizer,
         tuner.fit(reviews, validation_split=0.25, **fit)
         # The report names its own folder; layers that have no name of their own are counted through the process.
         own = ("report.html", "architecture/architecture.json")
-        return {k: v for k, v in run_folder.verified_manifest(directory)["sha256"].items() if k not in own}
+        return {k: v for k, v in run.manifest(directory)["sha256"].items() if k not in own}
 
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "run", [Crash(epoch)])
