@@ -58,7 +58,7 @@ def claimed(directory, recipe):
 
     The system gives the lock back when the process ends, whatever ends it.
 
-    Raises: UserError if another process has it.
+    Raises: UserError if another process has it, or had it and left what may not be overwritten.
     """
     import filelock
 
@@ -69,6 +69,8 @@ def claimed(directory, recipe):
     except filelock.Timeout:
         raise UserError(f"Another process is training in this folder. Received: directory={directory!r}") from None
     try:
+        if obstacle := _obstacle(directory, "auto", recipe):  # Of a process that had the folder until now.
+            raise UserError(f"{obstacle} Received: directory={directory!r}")
         recipes.write(recipe, os.path.join(directory, "recipe.yaml"), HEADER)
         yield
     finally:

@@ -117,7 +117,7 @@ def test_a_training_that_a_signal_stopped_leaves_with_75(monkeypatch, tmp_path, 
     def stopped(*_):
         raise Interrupted("Stopped by SIGTERM after 1 epochs and 2 steps.")
 
-    monkeypatch.setattr(FineTuner, "_frames", stopped)
+    monkeypatch.setattr(FineTuner, "frames", stopped)
     (tmp_path / "recipe.yaml").write_text("{task: text_classification, backbone: x, data: y.csv}")
     assert ran(monkeypatch, "fit", str(tmp_path / "recipe.yaml")) == 75
     assert capsys.readouterr().err == "\nStopped by SIGTERM after 1 epochs and 2 steps.\n"
