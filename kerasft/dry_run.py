@@ -67,17 +67,20 @@ def dry_run(recipe):
     fit |= recipes.arguments_of(recipe, FineTuner.fit)
     tuner = FineTuner(**{name: value for name, value in recipe.items() if name not in fit})
     quarantine = clean.Quarantine(fit.get("max_bad_rows", 0.0))
+    fit["data"] = data_sources.load(fit["data"])
     frames = tuner.frames(fit["data"], fit["validation_data"], fit["validation_split"], quarantine)
+    examples = [None if frame is None else tuner.task.examples(frame, tuner.preprocessor) for frame in frames]
+    few = frames[0].iloc[_longest_and_middle(examples[0], fit["batch_size"])]
     epochs = 1 if len(tuner.method.stages(tuner.model, fit["epochs"])) == 1 else fit["epochs"]
     directory = fit.get("directory") or os.path.join("saved_models", tuner.name)
     there = next(path for path in Path(directory).absolute().parents if path.exists())
     with tempfile.TemporaryDirectory(dir=there, prefix="dry-run-") as folder:
         clock = _Clock(os.path.join(folder, "run"))
-        few = _fit_few(tuner, {**fit, "epochs": epochs}, frames, clock)
+        _fit_few(tuner, {**fit, "epochs": epochs}, fit["data"].loc[few.index], clock)
         tuner.export(os.path.join(folder, "export", "1"))
         sizes = {f"{name}_bytes": _bytes(os.path.join(folder, name)) for name in ("run", "export")}
-    every = [0 if frame is None else _positions(tuner, frame, fit["batch_size"]) for frame in frames]
-    tried = _positions(tuner, few, fit["batch_size"])
+    every = [0 if made is None else _positions(made, fit["batch_size"]) for made in examples]
+    tried = _positions(tuner.task.examples(few, tuner.preprocessor), fit["batch_size"])
     seconds = [sum(n / tried * t for n, t in zip(every, pair, strict=True)) for pair in clock.epoch_seconds]
     return Forecast(
         directory=directory,
@@ -92,27 +95,26 @@ def dry_run(recipe):
     )
 
 
-def _fit_few(tuner, fit, frames, clock):
-    """Fits the longest rows and some of middle length, validation included; returns them as the task reads them."""
-    examples = tuner.task.examples(frames[0], tuner.preprocessor)
+def _longest_and_middle(examples, batch_size):
+    """Returns the numbers of the longest rows and of as many of middle length."""
     order = np.arange(len(examples)) if examples.lengths is None else np.argsort(-examples.lengths, kind="stable")
-    wanted = BATCHES * fit["batch_size"]
-    middle = order[len(order) // 2 :][:wanted]
-    chosen = np.concatenate([np.resize(order[:wanted], wanted), np.resize(middle, wanted)])
-    few = frames[0].iloc[chosen]
-    rows = data_sources.load(fit["data"]).loc[few.index]
-    own = {"data": rows, "validation_data": None if frames[1] is None else rows, "validation_split": 0.0}
+    wanted = BATCHES * batch_size
+    return np.concatenate([np.resize(rows[:wanted], wanted) for rows in (order, order[len(order) // 2 :])])
+
+
+def _fit_few(tuner, fit, rows, clock):
+    """Fits these rows, and validates on them if `fit` validates."""
+    is_validated = fit["validation_data"] is not None or fit["validation_split"] > 0
+    own = {"data": rows, "validation_data": rows if is_validated else None, "validation_split": 0.0}
     own |= {"directory": clock.directory, "callbacks": [*fit.get("callbacks", ()), clock]}
     console.show_weights(tuner.model)
     with warnings.catch_warnings(), console.quiet():  # It would name the folder that is gone soon.
         warnings.simplefilter("ignore", clean.DataWarning)  # Rows that are there more than once.
         tuner.fit(**{**fit, **own})
-    return few
 
 
-def _positions(tuner, frame, batch_size):
+def _positions(examples, batch_size):
     """Returns how much there is to compute in an epoch: rows times tokens, padding included, or rows of images."""
-    examples = tuner.task.examples(frame, tuner.preprocessor)
     if examples.lengths is None:
         return len(examples)
     widths = batching.choose_widths(examples)

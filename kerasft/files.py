@@ -1,5 +1,6 @@
-"""Files on disk: what identifies them, and that they are there after a power cut."""
+"""Files on disk: what identifies them, written as a whole, and there after a power cut."""
 
+import contextlib
 import hashlib
 import os
 
@@ -8,6 +9,14 @@ def sha256(path):
     """Returns the SHA-256 of a file as hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def replaced(path):
+    """Gives a path beside `path` to write to; in the end, but for an error, that file takes its place."""
+    partial = f"{os.fspath(path)}.partial"
+    yield partial
+    os.replace(partial, path)
 
 
 def flush(path):

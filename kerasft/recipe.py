@@ -7,7 +7,7 @@ import re
 
 import yaml
 
-from kerasft import registry
+from kerasft import files, registry
 from kerasft.errors import UserError, nearest
 from kerasft.registry import parameters
 
@@ -115,10 +115,8 @@ def write(recipe, path, comment=""):
     """Writes a recipe as YAML, keys in their order, below `comment` lines; the file is replaced as a whole."""
     lines = "".join(f"# {line}\n" for line in comment.splitlines())
     text = yaml.dump(recipe, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
-    partial = f"{os.fspath(path)}.partial"
-    with open(partial, "w", encoding="utf-8") as file:
+    with files.replaced(path) as partial, open(partial, "w", encoding="utf-8") as file:
         file.write(lines + text)
-    os.replace(partial, path)
 
 
 def arguments_of(recipe, call):

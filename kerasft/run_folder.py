@@ -95,8 +95,8 @@ def write_quarantine(directory, quarantine):
     """Writes `quarantine.csv`, the rows that are not trained on, or removes that of an earlier attempt if none are."""
     path = os.path.join(directory, "quarantine.csv")
     if quarantine.problems:
-        quarantine.write(f"{path}.partial")
-        os.replace(f"{path}.partial", path)
+        with files.replaced(path) as partial:
+            quarantine.write(partial)
     elif os.path.exists(path):
         os.remove(path)
 
@@ -359,13 +359,8 @@ def _belongs(name):
 
 
 def _write_json(path, value):
-    _write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
-
-
-def _write_text(path, text):
-    with open(f"{path}.partial", "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(f"{path}.partial", path)
+    with files.replaced(path) as partial, open(partial, "w", encoding="utf-8") as file:
+        file.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 def _commit():

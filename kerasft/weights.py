@@ -3,14 +3,13 @@
 import collections
 import contextlib
 import hashlib
-import os
 import re
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasft import surgery
+from kerasft import files, surgery
 from kerasft.errors import UserError
 from kerasft.inspection import safetensors_file
 
@@ -204,9 +203,8 @@ def save(filepath, variables, metadata=None):
     from safetensors.numpy import save_file
 
     arrays = {path: view(variable) for path, variable in variables.items()}
-    partial = f"{filepath}.partial"
-    save_file(arrays, partial, metadata=metadata)
-    os.replace(partial, filepath)
+    with files.replaced(filepath) as partial:
+        save_file(arrays, partial, metadata=metadata)
 
 
 def view(variable):

@@ -4,8 +4,7 @@ import csv
 
 from kerasft.data import base
 from kerasft.errors import UserError
-
-FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+from kerasft.pipeline import clean
 
 
 def for_inputs(tuner, inputs):
@@ -43,17 +42,14 @@ def write_csv(rows, path):
 
 
 def _no_formula(value):
-    """Puts a `'` in front of text that spreadsheets would run, as OWASP advises; a number such as -0.5 is none.
-
-    Source: https://owasp.org/www-community/attacks/CSV_Injection.
-    """
-    if not isinstance(value, str) or not value.startswith(FORMULAS):
+    """Returns text as `clean.harmless` makes it; what is a number, such as -0.5, stays one."""
+    if not isinstance(value, str):
         return value
     try:
         float(value)
         return value
     except ValueError:
-        return f"'{value}"
+        return clean.harmless(value)
 
 
 def _joined(asked, answers):

@@ -1,7 +1,8 @@
 """What is known of a run, in a JSON file beside its folder."""
 
 import json
-import os
+
+from kerasft import files
 
 
 def read(path):
@@ -15,6 +16,5 @@ def read(path):
 
 def write(record, path):
     """Writes the record; the file is replaced as a whole."""
-    with open(f"{path}.partial", "w", encoding="utf-8") as file:
+    with files.replaced(path) as partial, open(partial, "w", encoding="utf-8") as file:
         json.dump(record, file, ensure_ascii=False)
-    os.replace(f"{path}.partial", path)

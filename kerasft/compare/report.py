@@ -5,7 +5,7 @@ import json
 import os
 import platform
 
-from kerasft import run_folder
+from kerasft import files, run_folder
 from kerasft.compare import chart, results
 
 HOW = (
@@ -40,9 +40,8 @@ def write(result, command):
         made["png"] = chart.png(result)
     for ending, data in made.items():
         path = os.path.join(result.directory, f"comparison.{ending}")
-        with open(f"{path}.partial", "wb") as file:
+        with files.replaced(path) as partial, open(partial, "wb") as file:
             file.write(data)
-        os.replace(f"{path}.partial", path)
 
 
 def cells(result):

@@ -8,6 +8,7 @@ import string
 
 import numpy as np
 
+from kerasft import files
 from kerasft.evaluation import _details, _overview
 from kerasft.evaluation._markup import escape
 
@@ -74,6 +75,5 @@ def _plain(value):
 
 
 def _replace(path, content):
-    with open(f"{path}.partial", "wb") as file:
+    with files.replaced(path) as partial, open(partial, "wb") as file:
         file.write(content)
-    os.replace(f"{path}.partial", path)

@@ -61,14 +61,8 @@ def check_counts(config, stored, origin):
         config: dict. Of Keras or of Hugging Face.
         stored: int. Number of arrays in the files of weights.
     """
-    waiting = [("", config)]
-    while waiting:
-        key, value = waiting.pop()
-        if isinstance(value, dict):
-            waiting += value.items()
-        elif isinstance(value, list):
-            waiting += [(key, part) for part in value]
-        elif _is_number(value) and value > stored and COUNTS.search(str(key)):
+    for key, value in _leaves(config):
+        if _is_number(value) and value > stored and COUNTS.search(str(key)):
             raise refused(origin, f"there are only {stored:,} arrays of weights", f"{key}={value:,}")
 
 
@@ -81,15 +75,22 @@ def check_sides(arguments, shapes, origin):
         origin: what messages call it.
     """
     longest = max((side for shape in shapes for side in shape), default=0)
-    waiting = [("", arguments)]
+    for key, value in _leaves(arguments):
+        if key in SIDES and isinstance(value, (int, float)) and value > longest:
+            raise refused(origin, f"no weight in the file has a side longer than {longest:,}", f"{key}={value:,}")
+
+
+def _leaves(value):
+    """Yields `(key, value)` of all that is no dict and no list, however deep; parts of a list have its key."""
+    waiting = [("", value)]
     while waiting:
         key, value = waiting.pop()
         if isinstance(value, dict):
             waiting += value.items()
         elif isinstance(value, list):
             waiting += [(key, part) for part in value]
-        elif key in SIDES and isinstance(value, (int, float)) and value > longest:
-            raise refused(origin, f"no weight in the file has a side longer than {longest:,}", f"{key}={value:,}")
+        else:
+            yield key, value
 
 
 def _check_text(key, value, origin):

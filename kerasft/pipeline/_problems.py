@@ -9,6 +9,7 @@ import pandas as pd
 
 from kerasft.errors import UserError
 
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 SHOWN, WARNED = 20, 5  # Problems that an error and a warning spell out; the others are counted.
 
 
@@ -42,6 +43,14 @@ def brief(value, limit=80):
         return repr(value[:limit]) + "…"
     text = repr(value)
     return text if len(text) <= limit + 2 else text[:limit] + "…"
+
+
+def harmless(cell):
+    """Returns a cell with an apostrophe before what a spreadsheet would run as a formula (CWE-1236).
+
+    Source: https://owasp.org/www-community/attacks/CSV_Injection.
+    """
+    return f"'{cell}" if str(cell).startswith(FORMULAS) else cell
 
 
 def refuse(problems, what):

@@ -4,9 +4,7 @@ import collections
 import csv
 
 from kerasft.checks import check
-from kerasft.pipeline._problems import origin, refuse, warn
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # A spreadsheet would run a cell that begins so.
+from kerasft.pipeline._problems import harmless, origin, refuse, warn
 
 
 class Quarantine:
@@ -47,7 +45,7 @@ class Quarantine:
         with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             table = csv.writer(file)
             table.writerow(("origin", "row", "column", "reason", "received"))
-            table.writerows([_harmless(cell) for cell in problem] for problem in self.problems)
+            table.writerows([harmless(cell) for cell in problem] for problem in self.problems)
 
 
 def without(frame, problems):
@@ -59,8 +57,3 @@ def _heading(frame, bad, what, counts):
     reasons = "; ".join(f"{kind}: {count:,}" for kind, count in counts[:10])
     more = f"; and {len(counts) - 10:,} reasons more" if len(counts) > 10 else ""
     return f"{origin(frame)}: {bad:,} of {len(frame):,} rows {what} ({reasons}{more})"
-
-
-def _harmless(cell):
-    """Returns the cell with an apostrophe before what a spreadsheet would take for a formula (CWE-1236)."""
-    return f"'{cell}" if str(cell).startswith(FORMULA) else cell

@@ -21,7 +21,17 @@ from kerasft.pipeline._labels import (
     multi_label_problems,
     one_sided,
 )
-from kerasft.pipeline._problems import SHOWN, DataWarning, brief, is_missing, origin, refuse, row_problems, warn
+from kerasft.pipeline._problems import (
+    SHOWN,
+    DataWarning,
+    brief,
+    harmless,
+    is_missing,
+    origin,
+    refuse,
+    row_problems,
+    warn,
+)
 from kerasft.pipeline._quarantine import Quarantine, without
 from kerasft.registry import raise_if
 
@@ -34,6 +44,7 @@ __all__ = [
     "content_keys",
     "digest",
     "duplicates",
+    "harmless",
     "image_problems",
     "infer_labels",
     "infer_multi_labels",

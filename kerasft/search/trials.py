@@ -10,7 +10,7 @@ import time
 
 import keras
 
-from kerasft import console
+from kerasft import console, files
 
 
 class Trials:
@@ -86,11 +86,10 @@ def reason(trial):
 
 def write(rows, path):
     """Writes the table as a CSV file, which is replaced as a whole."""
-    with open(f"{path}.partial", "w", encoding="utf-8", newline="") as file:
+    with files.replaced(path) as partial, open(partial, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(f"{path}.partial", path)
 
 
 def _is_whole(trial):

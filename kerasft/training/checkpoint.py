@@ -108,8 +108,8 @@ class Checkpoint(keras.callbacks.Callback):
         """Saves all there is; with `wait=False` while the training goes on."""
         variables = {f"variable.{i}": variable for i, variable in enumerate(self.model.variables)}
         variables |= _slots(self.model.optimizer) | _states(self.averages) | _metrics(self.model)
-        self._check_finite(variables)
         arrays = {name: weights.view(variable) for name, variable in variables.items()}
+        self._check_finite(variables, arrays)
         for number, callback in enumerate(self.searches):
             best = getattr(callback, "best_weights", None) or ()
             arrays |= {f"best.{number}.{i}": array for i, array in enumerate(best)}
@@ -119,11 +119,10 @@ class Checkpoint(keras.callbacks.Callback):
         }
         self.store.save(self.position.epoch * self.steps + self.position.step, arrays, words, wait)
 
-    def _check_finite(self, variables):
-        for variable in variables.values():
-            array = weights.view(variable)
+    def _check_finite(self, variables, arrays):
+        for name, array in arrays.items():
             if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
-                path = getattr(variable, "path", variable.name)
+                path = getattr(variables[name], "path", variables[name].name)
                 raise diverged(self.model, f"{self._where()}: {path} is not finite", path)
 
     def _where(self):

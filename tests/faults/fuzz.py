@@ -261,7 +261,7 @@ def once(made, folder, seed):
                 was_read = True
             except UserError as error:
                 problem = "" if "Received: " in str(error) else f"it says {error}"
-            except Exception as error:
+            except Exception as error:  # Any but a UserError is what is looked for.
                 problem = f"{type(error).__name__}: {error}"
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)

@@ -4,7 +4,7 @@ import copy
 import json
 
 from tests.faults.hostile import Case, load_backbone, load_run
-from tests.faults.whole import archive, copied, signed, with_legacy_config
+from tests.faults.whole import archive, change_json, copied, signed, with_legacy_config
 
 PATHS = {
     **{"absolute": "/etc/passwd", "home": "~/.ssh/id_rsa", "file URL": "file:///etc/passwd", "gs URL": "gs://b/v.txt"},
@@ -169,10 +169,7 @@ def _legacy_text(text):
 def _architecture(change, part="backbone"):
     def make(whole, folder):
         run = copied(whole.run, folder)
-        path = run / "architecture" / "architecture.json"
-        description = json.loads(path.read_text())
-        change(description[part])
-        path.write_text(json.dumps(description))
+        change_json(run / "architecture" / "architecture.json", lambda description: change(description[part]))
         return signed(run)
 
     return make
@@ -190,9 +187,7 @@ def _architecture_text(text):
 def _preset(change):
     def make(whole, folder):
         preset = copied(whole.preset, folder)
-        config = json.loads((preset / "config.json").read_text())
-        change(config)
-        (preset / "config.json").write_text(json.dumps(config))
+        change_json(preset / "config.json", change)
         return preset
 
     return make

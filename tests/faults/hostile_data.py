@@ -4,14 +4,13 @@ import gzip
 import io
 import json
 import os
-import pickle
 import struct
 import zlib
 
 import numpy as np
 
 from tests.faults.hostile import Case, load_data, read_recipe
-from tests.faults.hostile_presets import Canary
+from tests.faults.whole import Canary, pickled
 
 
 def cases():
@@ -21,7 +20,7 @@ def cases():
     for what, (name, content) in ODD.items():
         yield Case(f"data: {what}", _written(name, content), load_data, is_harmless=True)
     for ending in (".pkl", ".pickle", ".joblib", ".npy", ".npz", ".bin", ".pt"):
-        yield Case(f"data: pickle as {ending}", _pickled(f"data{ending}"), load_data)
+        yield Case(f"data: pickle as {ending}", pickled(f"data{ending}"), load_data)
     for what, content in IMAGES.items():
         yield Case(f"image: {what}", _written("image.png", content), _use_image)
     for what, text in RECIPES.items():
@@ -57,14 +56,6 @@ def _written(name, content):
     def make(whole, folder):
         value = content() if callable(content) else content
         (folder / name).write_bytes(value.encode() if isinstance(value, str) else value)
-        return folder / name
-
-    return make
-
-
-def _pickled(name):
-    def make(whole, folder):
-        (folder / name).write_bytes(pickle.dumps(Canary(folder)))
         return folder / name
 
     return make

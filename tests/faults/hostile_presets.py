@@ -1,29 +1,18 @@
 """Preset folders of KerasHub and of Hugging Face, and files of formats that are never read."""
 
 import json
-import os
 import pickle
 
 from tests.faults.hostile import Case, load_backbone
-from tests.faults.whole import copied
+from tests.faults.whole import Canary, copied, pickled
 
 ENDINGS = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".pb", ".joblib", ".npy", ".npz", ".safetensors")
-
-
-class Canary:
-    """Makes a file when it is unpickled."""
-
-    def __init__(self, folder):
-        self.path = os.path.join(folder, "canary")
-
-    def __reduce__(self):
-        return os.system, (f"touch {self.path}",)
 
 
 def cases():
     """Yields the cases."""
     for ending in ENDINGS:
-        yield Case(f"format: {ending}", _pickled(f"model{ending}"), load_backbone)
+        yield Case(f"format: {ending}", pickled(f"model{ending}"), load_backbone)
     for what, files in FOLDERS.items():
         yield Case(f"folder: {what}", _folder(files), load_backbone)
     for what, (name, value) in PRESET_FILES.items():
@@ -88,14 +77,6 @@ HUGGING_FACE_FILES = {
     "tokenizer nested": ("tokenizer_config.json", "[" * 100_000),
     "tokenizer with a key twice": ("tokenizer_config.json", '{"do_lower_case": true, "do_lower_case": false}'),
 }
-
-
-def _pickled(name):
-    def make(whole, folder):
-        (folder / name).write_bytes(pickle.dumps(Canary(folder)))
-        return folder / name
-
-    return make
 
 
 def _folder(names):

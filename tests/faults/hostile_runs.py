@@ -8,7 +8,7 @@ import struct
 import numpy as np
 
 from tests.faults.hostile import Case, load_run
-from tests.faults.whole import copied, signed
+from tests.faults.whole import change_json, copied, signed
 
 OUTSIDE = {
     **{"parent": "../canary", "parent within": "a/../../canary", "absolute": "/etc/passwd", "backslash": "..\\canary"},
@@ -147,9 +147,7 @@ def _add(run, name, content):
     """Puts a file into a run folder, and its name into the manifest, for `signed` to fill in the digest."""
     (run / name).parent.mkdir(exist_ok=True)
     (run / name).write_bytes(content)
-    manifest = json.loads((run / "manifest.json").read_text())
-    manifest["sha256"][name] = ""
-    (run / "manifest.json").write_text(json.dumps(manifest))
+    change_json(run / "manifest.json", lambda manifest: manifest["sha256"].update({name: ""}))
 
 
 def _unlisted(name, to=None):
@@ -165,8 +163,7 @@ def _unlisted(name, to=None):
 
 def _description(**values):
     def tree(run):
-        path = run / "architecture" / "architecture.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+        change_json(run / "architecture" / "architecture.json", lambda description: description.update(values))
 
     return tree
 
@@ -218,9 +215,7 @@ RECIPES = {
 def _manifest(change):
     def make(whole, folder):
         run = copied(whole.run, folder)
-        manifest = json.loads((run / "manifest.json").read_text())
-        change(manifest)
-        (run / "manifest.json").write_text(json.dumps(manifest))
+        change_json(run / "manifest.json", change)
         return run
 
     return make

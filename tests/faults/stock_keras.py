@@ -89,7 +89,7 @@ def flipped_bits():
             try:
                 other.load_weights(path)
                 silent += difference(model, other) > 0
-            except Exception:
+            except Exception:  # Whatever it is, it was noticed.
                 raised += 1
             flip(path, bit)
     return raised, silent

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import pickle
 import shutil
 import zipfile
 
@@ -57,6 +58,33 @@ def copied(source, folder):
     target = folder / source.name
     shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
     return target
+
+
+class Canary:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, folder):
+        self.path = os.path.join(folder, "canary")
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.path}",)
+
+
+def pickled(name):
+    """Returns a maker of a file that holds a pickled `Canary`."""
+
+    def make(whole, folder):
+        (folder / name).write_bytes(pickle.dumps(Canary(folder)))
+        return folder / name
+
+    return make
+
+
+def change_json(path, change):
+    """Has `change` alter the value in a JSON file in place."""
+    value = json.loads(path.read_text())
+    change(value)
+    path.write_text(json.dumps(value))
 
 
 def signed(run):
