@@ -109,7 +109,7 @@ def functional(model):
             "A text backbone needs its tokenizer: backbone=Pretrained(name, backbone, 'text', tokenizer) "
             f"from kerasft.presets.base. Received: {model.name}"
         )
-    # Neither does a list of one do, which Keras keeps as a list: a head reads a tensor.
+    # A head reads a tensor, and Keras keeps a list of one output as a list.
     if isinstance(model.output, (list, tuple, dict)) or model.output.shape[-1] is None:
         shapes = [tuple(output.shape) for output in model.outputs]
         raise UserError(
