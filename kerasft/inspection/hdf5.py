@@ -24,25 +24,12 @@ def arrays(source, origin):
     """
     with opened(source, origin) as file:
         stored = os.path.getsize(source) if isinstance(source, (str, os.PathLike)) else source.seek(0, os.SEEK_END)
-        found, seen, waiting, total = {}, {_address(file)}, [file], 0
-        while waiting:
-            group = waiting.pop()
-            _check_attributes(group, origin)
-            for name in group:
-                item = _hard_linked(group, name, origin)
-                if _address(item) in seen:
-                    raise refused(origin, "an object is there under two names, or within itself", item.name)
-                seen.add(_address(item))
-                if len(seen) > MAX_OBJECTS:
-                    raise refused(origin, f"it may hold {MAX_OBJECTS:,} objects at most", f"{item.name} and more")
-                if hasattr(item, "keys"):
-                    waiting.append(item)
-                    continue
-                _check_dataset(item, origin)
-                found[item.name.lstrip("/")] = item.shape
-                total += math.prod(item.shape) * item.dtype.itemsize
-                if total > declared_bytes(stored):
-                    raise refused(origin, f"a file of {stored:,} bytes declares too much content", f"{total:,} bytes")
+        found, total = {}, 0
+        for dataset in _datasets(file, origin):
+            found[dataset.name.lstrip("/")] = dataset.shape
+            total += math.prod(dataset.shape) * dataset.dtype.itemsize
+            if total > declared_bytes(stored):
+                raise refused(origin, f"a file of {stored:,} bytes declares too much content", f"{total:,} bytes")
         return found
 
 
@@ -72,6 +59,26 @@ def opened(source, origin):
         raise
     except (OSError, RuntimeError, KeyError, TypeError, AttributeError, ValueError, MemoryError) as error:
         raise refused(origin, "not a whole HDF5 file", str(error)) from None
+
+
+def _datasets(file, origin):
+    """Yields every array of a file, after a look at the links that lead to it."""
+    seen, waiting = {_address(file)}, [file]
+    while waiting:
+        group = waiting.pop()
+        _check_attributes(group, origin)
+        for name in group:
+            item = _hard_linked(group, name, origin)
+            if _address(item) in seen:
+                raise refused(origin, "an object is there under two names, or within itself", item.name)
+            seen.add(_address(item))
+            if len(seen) > MAX_OBJECTS:
+                raise refused(origin, f"it may hold {MAX_OBJECTS:,} objects at most", f"{item.name} and more")
+            if hasattr(item, "keys"):
+                waiting.append(item)
+            else:
+                _check_dataset(item, origin)
+                yield item
 
 
 def _hard_linked(group, name, origin):

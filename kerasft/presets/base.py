@@ -96,7 +96,7 @@ def unknown(identifier):
 def functional(model):
     """Returns the `Pretrained` of a functional `keras.Model` that reads pixels 0 to 255 as they are.
 
-    Raises: UserError for any other object, and for a model that reads text.
+    Raises: UserError for any other object, for a model that reads text, and for one with several outputs.
     """
     import keras
     import keras_hub
@@ -108,6 +108,12 @@ def functional(model):
         raise UserError(
             "A text backbone needs its tokenizer: backbone=Pretrained(name, backbone, 'text', tokenizer) "
             f"from kerasft.presets.base. Received: {model.name}"
+        )
+    # A head reads a tensor, and Keras keeps a list of one output as a list.
+    if isinstance(model.output, (list, tuple, dict)) or model.output.shape[-1] is None:
+        shapes = [tuple(output.shape) for output in model.outputs]
+        raise UserError(
+            f"backbone must have one output, in no list, with a number of channels. Received: {shapes} of {model.name}"
         )
     return Pretrained(model.name, model, "image", keras_hub.layers.ImageConverter(image_size=image_size_of(model)))
 

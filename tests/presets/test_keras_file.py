@@ -98,6 +98,14 @@ def test_a_model_of_text_needs_its_tokenizer(tmp_path):
         base.resolve(str(tmp_path / "text.keras"))
 
 
+def test_a_model_of_several_outputs_is_refused(tmp_path):
+    pixels = keras.Input((8, 8, 3))
+    layer = keras.layers.Dense(4)
+    keras.Model(pixels, [layer(pixels), keras.layers.Dense(2)(pixels)]).save(tmp_path / "two.keras")
+    with pytest.raises(UserError, match="must have one output.*Received: .*4.*2"):
+        base.resolve(str(tmp_path / "two.keras"))
+
+
 def test_a_size_that_is_not_stored_is_refused_before_memory_is_taken(tmp_path):
     pixels = keras.Input((32, 32, 3))
     keras.Model(pixels, keras.layers.Dense(8)(pixels)).save(tmp_path / "model.keras")
