@@ -16,7 +16,7 @@ import numpy as np
 from kerasft import console, memory
 from kerasft import recipe as recipes
 from kerasft.data import base as data_sources
-from kerasft.fine_tuner import FineTuner
+from kerasft.fine_tuner import BATCH_ROWS, FineTuner
 from kerasft.pipeline import batching, clean
 
 BATCHES = 3  # Of the longest rows, and of rows of middle length; the first step also makes the graph.
@@ -63,14 +63,15 @@ def dry_run(recipe):
     Raises: UserError as `fit` and `export` do, or if the disk has no room for the run.
     """
     free_memory = memory.free()
-    fit: dict[str, Any] = {"epochs": 3, "batch_size": 32, "validation_data": None, "validation_split": 0.0}
+    fit: dict[str, Any] = {"epochs": 3, "batch_size": BATCH_ROWS, "validation_data": None, "validation_split": 0.0}
     fit |= recipes.arguments_of(recipe, FineTuner.fit)
+    rows = BATCH_ROWS if fit["batch_size"] == "auto" else fit["batch_size"]
     tuner = FineTuner(**{name: value for name, value in recipe.items() if name not in fit})
     quarantine = clean.Quarantine(fit.get("max_bad_rows", 0.0))
     fit["data"] = data_sources.load(fit["data"])
     frames = tuner.frames(fit["data"], fit["validation_data"], fit["validation_split"], quarantine)
     examples = [None if frame is None else tuner.task.examples(frame, tuner.preprocessor) for frame in frames]
-    few = frames[0].iloc[_longest_and_middle(examples[0], fit["batch_size"])]
+    few = frames[0].iloc[_longest_and_middle(examples[0], rows)]
     epochs = 1 if len(tuner.method.stages(tuner.model, fit["epochs"])) == 1 else fit["epochs"]
     directory = fit.get("directory") or os.path.join("saved_models", tuner.name)
     there = next(path for path in Path(directory).absolute().parents if path.exists())
@@ -79,13 +80,13 @@ def dry_run(recipe):
         _fit_few(tuner, {**fit, "epochs": epochs}, fit["data"].loc[few.index], clock)
         tuner.export(os.path.join(folder, "export", "1"))
         sizes = {f"{name}_bytes": _bytes(os.path.join(folder, name)) for name in ("run", "export")}
-    every = [0 if made is None else _positions(made, fit["batch_size"]) for made in examples]
-    tried = _positions(tuner.task.examples(few, tuner.preprocessor), fit["batch_size"])
+    every = [0 if made is None else _positions(made, rows) for made in examples]
+    tried = _positions(tuner.task.examples(few, tuner.preprocessor), rows)
     seconds = [sum(n / tried * t for n, t in zip(every, pair, strict=True)) for pair in clock.epoch_seconds]
     return Forecast(
         directory=directory,
         step_seconds=clock.longest_seconds,
-        steps=batching.steps_per_epoch(len(frames[0]), fit["batch_size"]),
+        steps=batching.steps_per_epoch(len(frames[0]), rows),
         epoch_seconds=seconds if len(seconds) == fit["epochs"] else seconds * fit["epochs"],
         peak_bytes=memory.peak(),
         free_memory_bytes=free_memory and free_memory[0],

@@ -25,6 +25,8 @@ from kerasft.training import optimizer as optimizers
 from kerasft.training import precision as precisions
 from kerasft.training import tables
 
+BATCH_ROWS = 32  # Of an update, where nothing else is said.
+
 
 class FineTuner(Adapters):
     """Fine-tunes a pretrained backbone on a task: `fit`, `evaluate`, `predict`, `save`, `export`.
@@ -168,7 +170,7 @@ class FineTuner(Adapters):
         validation_split=0.0,
         max_bad_rows=0.0,
         epochs=3,
-        batch_size=32,
+        batch_size=BATCH_ROWS,
         callbacks=(),
         directory=None,
         resume="auto",
@@ -183,7 +185,8 @@ class FineTuner(Adapters):
             validation_split: float from 0 to 1. Share of `data` to validate on, stratified by label.
             max_bad_rows: float from 0 to 1. Rows that cannot be used, up to this share of `data` and of
                 `validation_data`, are left out and listed in `quarantine.csv` of the run folder; more are refused.
-            epochs: int. batch_size: int, rows of an update on all devices together.
+            epochs: int. batch_size: int, rows of an update on all devices together; or `"auto"`: 32, of which so many
+                are computed at once as the memory of one device allows, for the same gradients.
             callbacks: sequence of str, dict or `keras.callbacks.Callback`. Names are files of `kerasft/callbacks/`,
                 such as `"ema"`; they act after kerasft's own.
             directory: path of the run folder, or None for `saved_models/<name>`.
@@ -201,7 +204,8 @@ class FineTuner(Adapters):
         """
         self._check_fit(epochs, batch_size, resume, save_freq)
         callbacks = [registry.get("callbacks", callback) for callback in callbacks]
-        distributions.check(self.strategy, batch_size, self.arguments["optimizer"])
+        rows = BATCH_ROWS if batch_size == "auto" else batch_size
+        distributions.check(self.strategy, rows, self.arguments["optimizer"])
         given = {"data": data, "validation_data": validation_data}
         # Data in memory cannot be named in a recipe.
         given = {name: value for name, value in given.items() if isinstance(value, (str, os.PathLike, dict))}
@@ -217,7 +221,8 @@ class FineTuner(Adapters):
             **{name: self.arguments[name] for name in ("optimizer", "schedule", "seed")},
             **optimizers.rates(self.arguments["learning_rate"], self.method, self.model, self.task.modality),
             epochs=epochs,
-            batch_size=batch_size,
+            batch_size=rows,
+            may_part=batch_size == "auto" and self.strategy is None,
             directory=directory,
             save_freq=save_freq,
             lower_rate_on_nan=lower_rate_on_nan,
@@ -277,8 +282,10 @@ class FineTuner(Adapters):
     @staticmethod
     def _check_fit(epochs, batch_size, resume, save_freq):
         for name, value in (("epochs", epochs), ("batch_size", batch_size), ("save_freq", save_freq)):
-            if not isinstance(value, int) or value < 1:
-                raise UserError(f"{name} must be a whole number, 1 or more. Received: {name}={value!r}")
+            is_auto = name == "batch_size" and value == "auto"
+            if not is_auto and (not isinstance(value, int) or value < 1):
+                or_auto = ", or 'auto'" if name == "batch_size" else ""
+                raise UserError(f"{name} must be a whole number, 1 or more{or_auto}. Received: {name}={value!r}")
         if resume not in ("auto", "never"):
             raise UserError(f"resume must be 'auto' or 'never'. Received: resume={resume!r}")
 

@@ -1,6 +1,5 @@
 """The `keras.Model` that is fine-tuned: the layers of a backbone with a head on top."""
 
-import collections
 import contextlib
 import functools
 import itertools
@@ -11,11 +10,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasft import lean, weights
+from kerasft import lean, steps, weights
 from kerasft.errors import UserError
 
-# One batch: loss, outputs, terms by objective, gradients, and what else the pass leaves behind, `[(variable, value)]`.
-Step = collections.namedtuple("Step", ("loss", "y_pred", "terms", "gradients", "updates"))
+PARTS_APART = 65537  # Between the seeds of two parts of a batch: more than there are replicas.
 EXTRAS = "extras"  # Where a batch has what objectives need beside it: `{"inputs": x, "extras": {name: …}}`.
 
 
@@ -34,6 +32,8 @@ class FineTunedModel(keras.Model):
 
     others = types.SimpleNamespace(layers={})  # Hidden in it from Keras, which would make them parts of the model.
     read_at_first_token = None  # The block of which `lean.skip_unread_tokens` computes one token.
+    rows_at_once = None  # Of a training batch, where memory is too short for all its rows.
+    part = 0  # Of a training batch, while it is computed.
 
     def __init__(self, backbone, head, objectives=(), **kwargs):
         found = features(backbone)
@@ -93,11 +93,8 @@ class FineTunedModel(keras.Model):
     def train_step(self, data):
         """Keras's, with the objectives' part in it."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        inputs, extras = _parted(x)
-        compute = functools.partial(self._step, inputs, extras, y, sample_weight)
-        for objective in self.objectives:
-            compute = functools.partial(objective.gradients, self, compute)
-        step = compute()
+        inputs = _parted(x)[0]
+        step = self._computed(data)
         for variable, value in step.updates:
             variable.assign(value)
         self.optimizer.apply_gradients(zip(step.gradients, self.trainable_variables, strict=True))
@@ -107,20 +104,43 @@ class FineTunedModel(keras.Model):
         self.mean_loss.update_state(step.loss * replicas, sample_weight=rows / replicas)
         return self.compute_metrics(inputs, y, step.y_pred, sample_weight)
 
-    def _step(self, x, extras, y, sample_weight, values=None):
-        """Returns the `Step` of a batch, with `values` in place of the trainable variables, which stay as they are."""
-        variables = self.trainable_variables
-        scope = (
-            contextlib.nullcontext() if values is None else keras.StatelessScope(zip(variables, values, strict=True))
-        )
+    def attempt(self, data):
+        """Computes the loss and gradients of a batch and returns the loss; the model stays as it is."""
+        step = self._computed(data, [variable.value for variable in self.trainable_variables])
+        with tf.control_dependencies([g for g in step.gradients if g is not None]):
+            return tf.identity(step.loss)
+
+    def _computed(self, data, values=None):
+        """Returns the `Step` of a batch with the objectives' part in it."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        batch = (*_parted(x), y, sample_weight)
+        compute = functools.partial(self._step, batch)
+        if self.rows_at_once:
+            compute = functools.partial(steps.in_parts, self, self._step, batch)
+        for objective in self.objectives:
+            compute = functools.partial(objective.gradients, self, compute)
+        return compute(values)
+
+    def _step(self, batch, values=None, states=()):
+        """Returns the `Step` of a batch.
+
+        Args:
+            batch: inputs, extras, targets and weights of rows.
+            values: None, or what the model shall have in place of the trainable variables, which stay as they are.
+            states: with values, what it shall have in place of the other variables, or nothing.
+        """
+        variables, scope = self.trainable_variables, contextlib.nullcontext()
+        if values is not None:
+            given = zip((*variables, *self.non_trainable_variables), (*values, *states), strict=False)
+            scope = keras.StatelessScope(given)
         with tf.GradientTape() as tape:
             tape.watch(values or [])
             with scope:
-                loss, y_pred, terms = self._pass(x, extras, y, sample_weight)
+                loss, y_pred, terms = self._pass(*batch)
             scaled = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, variables if values is None else values)
         updates = [] if values is None else _updates(scope, self.non_trainable_variables)
-        return Step(loss, y_pred, terms, gradients, updates)
+        return steps.Step(loss, y_pred, terms, gradients, updates)
 
     def _pass(self, x, extras, y, sample_weight):
         """Returns loss, outputs and the terms by objective; losses are this replica's part of a sum over replicas."""
@@ -147,11 +167,20 @@ class FineTunedModel(keras.Model):
         return function
 
     def step_seed(self, salt):
-        """Returns a seed for `tf.random.stateless_…`: a function of the model's seed, of the step, and of a str."""
+        """Returns a seed for `tf.random.stateless_…`: a function of the model's seed, the step, its part and a str."""
         context = tf.distribute.get_replica_context()
         replica = context.replica_id_in_sync_group if context else 0
         number = tf.constant((zlib.crc32(salt.encode()) + self.seed) % 2**31, "int32")
-        return tf.stack([number + replica, tf.cast(self.optimizer.iterations, "int32")])
+        return tf.stack([number + replica + PARTS_APART * self.part, tf.cast(self.optimizer.iterations, "int32")])
+
+    @contextlib.contextmanager
+    def computing_part(self, part):
+        """Lets `step_seed` tell this part of a batch, a scalar int32 tensor, from the others meanwhile."""
+        self.part = part
+        try:
+            yield
+        finally:
+            self.part = 0
 
     def _changes(self, y, y_pred):
         """Returns for each objective by how much it changes the loss of each row, or None."""

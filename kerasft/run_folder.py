@@ -156,6 +156,7 @@ def facts(tuner, settings, train):
         "data digest": clean.digest(train),
         "epochs": settings.epochs,
         "batch size": settings.batch_size,
+        **({"rows computed at once": tuner.model.rows_at_once} if tuner.model.rows_at_once else {}),
         "learning rate": settings.learning_rate,
         **({"learning rate after it diverged": "a tenth"} if settings.rate_factor < 1 else {}),
         "precision": tuner.policy,

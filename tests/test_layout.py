@@ -37,7 +37,7 @@ LEVELS = (
             "quantization",
             "deltas",
         ),
-        *("hugging_face", "taps", "lean", "model", "pipeline"),
+        *("hugging_face", "taps", "lean", "steps", "model", "pipeline"),
     ),
     PLUGIN_FOLDERS,
     ("evaluation", "training", "serving", "console"),

@@ -12,6 +12,24 @@ def test_what_is_free_is_part_of_all():
     assert 0 < available < total
 
 
+def test_the_limit_of_a_container_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "CONTAINER", tmp_path)
+    found = memory.free()
+    if found is None:
+        pytest.skip("this system does not say")
+    (tmp_path / "memory.current").write_text("70000000\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory.free()[1] == found[1]
+    (tmp_path / "memory.max").write_text("100000000\n")
+    assert memory.free() == (30_000_000, 100_000_000)
+    (tmp_path / "memory.stat").write_text("anon 5\nactive_file 7\ninactive_file 20000000\n")
+    assert memory.free() == (50_000_000, 100_000_000)
+
+
+def test_what_is_used_is_part_of_the_peak():
+    assert 0 < memory.used() <= memory.peak()
+
+
 def test_the_peak_grows_with_what_is_held():
     before = memory.peak()
     np.ones(int(before) + 100_000_000, "uint8")

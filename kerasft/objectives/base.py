@@ -85,7 +85,7 @@ class Objective:
         return None
 
     def gradients(self, model, compute, values=None):
-        """Returns the `kerasft.model.Step` whose gradients the optimizer gets.
+        """Returns the `kerasft.steps.Step` whose gradients the optimizer gets.
 
         Args:
             compute: function of `values` that returns the step of this batch.

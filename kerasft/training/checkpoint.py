@@ -27,6 +27,7 @@ class Position:
         history: dict. Logs of the epochs done, by name.
         is_stopped: bool. True if a callback ended the run.
         rate_factor: float. Of all learning rates; below 1 once it diverged and went on.
+        rows_at_once: int or None. Rows of a batch that this stage computes at once; None for all.
     """
 
     epoch: int = 0
@@ -34,6 +35,7 @@ class Position:
     history: dict = dataclasses.field(default_factory=dict)
     is_stopped: bool = False
     rate_factor: float = 1.0
+    rows_at_once: int | None = None
 
 
 def position(saved):
@@ -99,7 +101,9 @@ class Checkpoint(keras.callbacks.Callback):
         history = self.position.history
         for name, value in (logs or {}).items():
             history.setdefault(name, []).append(float(value))
-        self.position = Position(epoch + 1, 0, history, self.model.stop_training, self.position.rate_factor)
+        self.position = dataclasses.replace(
+            self.position, epoch=epoch + 1, step=0, history=history, is_stopped=self.model.stop_training
+        )
         self.save()
         if self.signals.received:
             self._leave()

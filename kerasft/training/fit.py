@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from kerasft import surgery
+from kerasft import steps, surgery
 from kerasft.errors import Diverged, UserError
 from kerasft.pipeline import batching
 from kerasft.training import checkpoint, optimizer, store
@@ -33,6 +33,7 @@ class Settings:
         rates: dict. `{path: rate}` of the weights that have a peak of their own, the same in each stage.
         lower_rate_on_nan: bool. Whether training that diverges goes on from the last checkpoint at a tenth of the rate.
         rate_factor: float. Of all learning rates; below 1 after it did so, which happens once.
+        may_part: bool. Whether a batch is computed in parts where memory is too short for all its rows.
     """
 
     optimizer: Any
@@ -49,6 +50,7 @@ class Settings:
     rates: dict = dataclasses.field(default_factory=dict)
     lower_rate_on_nan: bool = False
     rate_factor: float = 1.0
+    may_part: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +102,7 @@ def fit(model, task, stages, data, settings, callbacks):
     Raises: Interrupted after SIGINT or SIGTERM, with the state saved; Diverged if loss or weights are no longer finite;
         UserError if the state cannot be read or written.
     """
-    steps = batching.steps_per_epoch(len(data[0]), settings.batch_size)
+    steps_an_epoch = batching.steps_per_epoch(len(data[0]), settings.batch_size)
     checkpoints = store.of_run(settings.directory)
     position = checkpoint.position(checkpoints.newest())
     settings.rate_factor = position.rate_factor
@@ -112,7 +114,7 @@ def fit(model, task, stages, data, settings, callbacks):
 
         def made():
             given = callbacks()
-            return [*given, checkpoint.Checkpoint(checkpoints, signals, steps, settings.save_freq, given)]
+            return [*given, checkpoint.Checkpoint(checkpoints, signals, steps_an_epoch, settings.save_freq, given)]
 
         for number, stage in enumerate(stages):
             last = first + stage.epochs
@@ -143,7 +145,7 @@ def _lowering(train, settings):
     return train()
 
 
-def _begin_stage(model, task, span, settings, steps):
+def _begin_stage(model, task, span, settings, steps_an_epoch):
     """Chooses what learns and compiles the model for it."""
     span.stage.apply(model)
     for objective in model.objectives:
@@ -151,7 +153,7 @@ def _begin_stage(model, task, span, settings, steps):
     peak = span.stage.learning_rate or settings.learning_rate
     factors = settings.factors if span.stage.factors is None else span.stage.factors
     settings = dataclasses.replace(settings, learning_rate=peak, factors=factors)
-    compile_model(model, task, settings, steps * span.schedule_epochs)
+    compile_model(model, task, settings, steps_an_epoch * span.schedule_epochs)
 
 
 def _fit_stage(model, task, span, data, settings, make_callbacks):
@@ -168,6 +170,9 @@ def _fit_stage(model, task, span, data, settings, make_callbacks):
         )
     if saver.saved:
         _go_on(model, span, saver.saved, begin)
+    if (begin.epoch, begin.step) == (span.first, 0):  # Within a stage it must stay what it is: parts round otherwise.
+        begin.rows_at_once = _rows_at_once(model, data[0], settings) if settings.may_part else None
+    model.rows_at_once = begin.rows_at_once
     callbacks = Callbacks(callbacks, add_history=True, model=model, epochs=span.last, steps=saver.steps)
     train = functools.partial(_train, model, data, settings, callbacks)
     if settings.lower_rate_on_nan and not saver.saved:
@@ -183,6 +188,20 @@ def _fit_stage(model, task, span, data, settings, make_callbacks):
         callbacks.on_train_begin()
         callbacks.on_train_end()
     return saver.position
+
+
+def _rows_at_once(model, examples, settings):
+    """Returns how many rows of a batch fit into memory, or None if all do."""
+    model.rows_at_once = None
+    widest = batching.ordered_batches(examples, settings.batch_size)[:1]
+    try:
+        found = steps.rows_that_fit(model, batching.dataset(examples, lambda: widest, extras=_extras(model.objectives)))
+    except tf.errors.ResourceExhaustedError as error:
+        raise _out_of_memory(error, settings) from error
+    if found:
+        what = f"Memory is short: of the {settings.batch_size} rows of a batch, {found} are computed at once."
+        warnings.warn(what, stacklevel=2)
+    return found
 
 
 def _train(model, data, settings, callbacks, epochs, done=0):
@@ -206,10 +225,10 @@ def _train(model, data, settings, callbacks, epochs, done=0):
 
 def _out_of_memory(error, settings):
     """Returns the error that names what needs less memory, what changes the result least first."""
+    parts = "" if settings.may_part or settings.replicas > 1 else "batch_size='auto', which is the same training; "
     half = max(settings.batch_size // 2, 1)
     return UserError(
-        f"Out of memory ({error.message[:120]}). What needs less: batch_size={half} with "
-        "optimizer={'name': 'adamw', 'gradient_accumulation_steps': 2}, which is nearly the same training; "
+        f"Out of memory ({error.message[:120]}). What needs less: {parts}batch_size={half}; "
         "precision='mixed_bfloat16'; a smaller sequence_length or image_size; a method that trains fewer weights, such "
         f"as lora. Received: batch_size={settings.batch_size}"
     )
@@ -250,16 +269,19 @@ def compile_model(model, task, settings, total_steps):
 
 def training_dataset(examples, settings, epochs, objectives=(), skip=0):
     """Returns the batches of these epochs but for the first `skip`, each epoch in its own order."""
-    extras = {objective.name: objective.extra for objective in objectives if objective.extra is not None}
 
     def batches():
         planned = (batching.training_batches(examples, settings.batch_size, settings.seed, epoch) for epoch in epochs)
         return itertools.islice(itertools.chain.from_iterable(planned), skip, None)
 
-    return batching.dataset(examples, batches, settings.replicas, settings.batch_size, extras=extras)
+    return batching.dataset(examples, batches, settings.replicas, settings.batch_size, extras=_extras(objectives))
 
 
 def evaluation_dataset(examples, settings):
     """Returns all rows once, the longest first."""
     batches = batching.ordered_batches(examples, settings.batch_size)
     return batching.dataset(examples, lambda: batches, settings.replicas, settings.batch_size, len(batches))
+
+
+def _extras(objectives):
+    return {objective.name: objective.extra for objective in objectives if objective.extra is not None}

@@ -174,6 +174,6 @@ def test_out_of_memory_names_what_needs_less(session):
         def on_train_batch_end(self, batch, logs=None):
             tf.zeros([1 << 60], "int8")
 
-    expected = r"Out of memory .*batch_size=4 with .*'gradient_accumulation_steps': 2.*Received: batch_size=8"
+    expected = r"Out of memory .*batch_size='auto'.*batch_size=4;.*Received: batch_size=8"
     with pytest.raises(UserError, match=expected):
         train(session(), lambda: [Huge()])

@@ -1,0 +1,112 @@
+"""What a training step makes of its batch: all at once, or in parts one after the other where memory is short."""
+
+import collections
+import math
+
+import tensorflow as tf
+
+from kerasft import memory
+
+# One batch: loss, outputs, terms by objective, gradients, and what else the pass leaves behind, `[(variable, value)]`.
+Step = collections.namedtuple("Step", ("loss", "y_pred", "terms", "gradients", "updates"))
+SHARE = 0.8  # Of the memory that is free, for training steps; validation and what else the machine does have the rest.
+
+
+def in_parts(model, compute, batch, values=None):
+    """Returns the `Step` of a batch, computed `model.rows_at_once` rows after the other.
+
+    Loss, terms and gradients are those of the whole batch, up to rounding and what random layers draw. Batch
+    normalisation that learns takes the statistics of each part.
+
+    Args:
+        model: FineTunedModel.
+        compute: function of a part, values and states that returns a `Step`, as `FineTunedModel._step`.
+        batch: nested structure of tensors with rows first, and of None.
+        values: None, or what the model shall have in place of its `trainable_variables`.
+    """
+    at_once, rows = model.rows_at_once, tf.shape(_tensors(batch)[0])[0]
+    trained, others, unread = model.trainable_variables, model.non_trainable_variables, set()
+
+    def add(part, loss, outputs, terms, gradients, states):
+        begin, end = part * at_once, tf.minimum((part + 1) * at_once, rows)
+        with model.computing_part(part):
+            made = compute(_rows(batch, begin, end), values, states)
+        share = tf.cast(end - begin, "float32") / tf.cast(rows, "float32")
+        unread.update(number for number, gradient in enumerate(made.gradients) if gradient is None)
+        moved = {id(variable): value for variable, value in made.updates}
+        return (
+            part + 1,
+            loss + share * made.loss,
+            outputs.write(part, made.y_pred),
+            {name: total + share * made.terms[name] for name, total in terms.items()},
+            [_plus(total, gradient, share) for total, gradient in zip(gradients, made.gradients, strict=True)],
+            states and [moved.get(id(v), state) for v, state in zip(others, states, strict=True)],
+        )
+
+    shape = (None, *model.output_shape[1:])
+    outputs = tf.TensorArray(model.output.dtype, 0, dynamic_size=True, infer_shape=False, element_shape=shape)
+    nothing = [tf.zeros_like(value) for value in values or [variable.value for variable in trained]]
+    states = [variable.value for variable in others] if values else []
+    terms = {objective.name: tf.constant(0.0) for objective in model.objectives}
+    _, loss, outputs, terms, gradients, states = tf.while_loop(
+        lambda part, *_: part * at_once < rows,
+        add,
+        (tf.constant(0), tf.constant(0.0), outputs, terms, nothing, states),
+        parallel_iterations=1,
+    )
+    gradients = [None if number in unread else gradient for number, gradient in enumerate(gradients)]
+    updates = list(zip(others, states, strict=True)) if values else []
+    return Step(loss, tf.ensure_shape(outputs.concat(), shape), terms, gradients, updates)
+
+
+def rows_that_fit(model, dataset):
+    """Returns how many rows of its widest batch a model can compute at once, or None for all of them.
+
+    Tries 1 row, 2, 4 …, as long as twice the memory of the last one would be free. Moves no weight. What a processor
+    takes is forecast, as a process that takes too much is ended without a word; other devices say so.
+
+    Args:
+        model: FineTunedModel, compiled.
+        dataset: tf.data.Dataset of the one batch that takes most memory, as `FineTunedModel.train_step` gets it.
+    """
+    batch, at_once = next(iter(dataset)), None
+    rows = _tensors(batch)[0].shape[0]
+    attempt = tf.function(model.attempt, input_signature=[dataset.element_spec], autograph=False)
+    before, limit = memory.used(), _limit(model)
+    sizes = [2**power for power in range(rows.bit_length()) if 2**power < rows] + [rows]
+    for size in sizes:
+        if at_once and 2 * memory.peak() - before > limit:
+            break
+        try:
+            attempt(_rows(batch, 0, size))
+        except tf.errors.ResourceExhaustedError:
+            if not at_once:
+                raise
+            break
+        at_once = size
+    return None if at_once == rows else at_once
+
+
+def _limit(model):
+    """Returns the bytes that this process may hold while it computes gradients; infinity where they are not known."""
+    free = memory.free()
+    if free is None or tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("TPU"):
+        return float("inf")
+    # The optimizer's moments are written first after the trial; gradients are there twice when parts are added up.
+    taken = [*model.optimizer.variables, *model.trainable_variables]
+    taken = sum(math.prod(variable.shape) * tf.as_dtype(variable.dtype).size for variable in taken)
+    return memory.used() + SHARE * free[0] - taken
+
+
+def _plus(total, gradient, share):
+    if gradient is None:
+        return total
+    return total + tf.cast(share, total.dtype) * tf.cast(tf.convert_to_tensor(gradient), total.dtype)
+
+
+def _rows(batch, begin, end):
+    return tf.nest.map_structure(lambda tensor: None if tensor is None else tensor[begin:end], batch)
+
+
+def _tensors(batch):
+    return [tensor for tensor in tf.nest.flatten(batch) if tensor is not None]
