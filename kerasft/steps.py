@@ -9,6 +9,8 @@ from kerasft import memory
 
 # One batch: loss, outputs, terms by objective, gradients, and what else the pass leaves behind, `[(variable, value)]`.
 Step = collections.namedtuple("Step", ("loss", "y_pred", "terms", "gradients", "updates"))
+GRADIENTS = 2  # Tensors of the size of what learns that a step has at once, measured on MiniLM.
+GRAPH = 100_000_000  # Bytes of the graph of a training step, measured on MiniLM.
 SHARE = 0.8  # Of the memory that is free, for training steps; validation and what else the machine does have the rest.
 
 
@@ -62,8 +64,8 @@ def in_parts(model, compute, batch, values=None):
 def rows_that_fit(model, dataset):
     """Returns how many rows of its widest batch a model can compute at once, or None for all of them.
 
-    Tries 1 row, 2, 4 …, as long as twice the memory of the last one would be free. Moves no weight. What a processor
-    takes is forecast, as a process that takes too much is ended without a word; other devices say so.
+    Tries 1 row, 2, 4 … and moves no weight. What a processor will take is forecast from the sizes before, as a process
+    that takes too much is ended without a word; other devices say so.
 
     Args:
         model: FineTunedModel, compiled.
@@ -72,10 +74,10 @@ def rows_that_fit(model, dataset):
     batch, at_once = next(iter(dataset)), None
     rows = _tensors(batch)[0].shape[0]
     attempt = tf.function(model.attempt, input_signature=[dataset.element_spec], autograph=False)
-    before, limit = memory.used(), _limit(model)
+    peaks, limit = [memory.used()], _limit(model)
     sizes = [2**power for power in range(rows.bit_length()) if 2**power < rows] + [rows]
     for size in sizes:
-        if at_once and 2 * memory.peak() - before > limit:
+        if at_once and _forecast(peaks) > limit:
             break
         try:
             attempt(_rows(batch, 0, size))
@@ -84,6 +86,7 @@ def rows_that_fit(model, dataset):
                 raise
             break
         at_once = size
+        peaks.append(memory.peak())
     return None if at_once == rows else at_once
 
 
@@ -92,10 +95,21 @@ def _limit(model):
     free = memory.free()
     if free is None or tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("TPU"):
         return float("inf")
-    # The optimizer's moments are written first after the trial; gradients are there twice when parts are added up.
-    taken = [*model.optimizer.variables, *model.trainable_variables]
-    taken = sum(math.prod(variable.shape) * tf.as_dtype(variable.dtype).size for variable in taken)
+    # What comes after the trial: moments; gradients, their sums and what the optimizer makes of them; a larger graph.
+    taken = _bytes(model.optimizer.variables) + GRADIENTS * _bytes(model.trainable_variables) + GRAPH
     return memory.used() + SHARE * free[0] - taken
+
+
+def _forecast(peaks):
+    """Returns the peak with twice the rows of the last of these, whose first is what was in memory before."""
+    *_, before, last = peaks
+    if last > before:
+        return last + 2 * (last - before)
+    return 2 * last - peaks[0]  # All were below what the process once had: as if the last had been just that.
+
+
+def _bytes(variables):
+    return sum(math.prod(variable.shape) * tf.as_dtype(variable.dtype).size for variable in variables)
 
 
 def _plus(total, gradient, share):

@@ -101,11 +101,12 @@ def test_the_trial_changes_nothing(make_tiny, dropout):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize(("megabytes", "expected"), [(0, 1), (110, 2), (220, 4), (10_000, None)])
+@pytest.mark.parametrize(("megabytes", "expected"), [(0, 1), (160, 2), (220, 4), (10_000, None)])
 def test_the_forecast_of_memory_decides(make_tiny, monkeypatch, megabytes, expected):
-    tried, million = [], 1_000_000
+    tried, million = [], 1_000_000  # 50 MB a row beside 1 GB: 150 MB are forecast for 2 rows, 200 for 4, 400 for 7.
     monkeypatch.setattr(memory, "used", lambda: 1000 * million)
     monkeypatch.setattr(memory, "peak", lambda: (1000 + 50 * tried[-1]) * million)
+    monkeypatch.setattr(steps, "GRAPH", 0)
     monkeypatch.setattr(memory, "free", lambda: (megabytes * million / steps.SHARE, 0))
 
     class Model(FineTunedModel):
@@ -115,6 +116,15 @@ def test_the_forecast_of_memory_decides(make_tiny, monkeypatch, megabytes, expec
     model = made(make_tiny)
     model.__class__ = Model
     assert steps.rows_that_fit(model, dataset()) == expected
+
+
+@pytest.mark.parametrize(
+    ("peaks", "expected"),
+    [([10, 20], 40), ([10, 20, 24], 32), ([10, 50, 50], 90)],
+    ids=["fixed and by row", "by row", "hidden by a peak before"],
+)
+def test_forecasts_for_twice_the_rows(peaks, expected):
+    assert steps._forecast(peaks) == expected
 
 
 @pytest.mark.parametrize(("most", "expected"), [(1, 1), (3, 2), (7, None)])
