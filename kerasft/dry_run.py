@@ -16,7 +16,7 @@ import numpy as np
 from kerasft import console, memory
 from kerasft import recipe as recipes
 from kerasft.data import base as data_sources
-from kerasft.fine_tuner import BATCH_ROWS, FineTuner
+from kerasft.fine_tuner import FineTuner
 from kerasft.pipeline import batching, clean
 
 BATCHES = 3  # Of the longest rows, and of rows of middle length; the first step also makes the graph.
@@ -63,9 +63,9 @@ def dry_run(recipe):
     Raises: UserError as `fit` and `export` do, or if the disk has no room for the run.
     """
     free_memory = memory.free()
-    fit: dict[str, Any] = {"epochs": 3, "batch_size": BATCH_ROWS, "validation_data": None, "validation_split": 0.0}
+    fit: dict[str, Any] = {"epochs": 3, "batch_size": batching.ROWS, "validation_data": None, "validation_split": 0.0}
     fit |= recipes.arguments_of(recipe, FineTuner.fit)
-    rows = BATCH_ROWS if fit["batch_size"] == "auto" else fit["batch_size"]
+    rows = batching.ROWS if fit["batch_size"] == "auto" else fit["batch_size"]
     tuner = FineTuner(**{name: value for name, value in recipe.items() if name not in fit})
     quarantine = clean.Quarantine(fit.get("max_bad_rows", 0.0))
     fit["data"] = data_sources.load(fit["data"])

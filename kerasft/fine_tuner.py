@@ -25,8 +25,6 @@ from kerasft.training import optimizer as optimizers
 from kerasft.training import precision as precisions
 from kerasft.training import tables
 
-BATCH_ROWS = 32  # Of an update, where nothing else is said.
-
 
 class FineTuner(Adapters):
     """Fine-tunes a pretrained backbone on a task: `fit`, `evaluate`, `predict`, `save`, `export`.
@@ -170,7 +168,7 @@ class FineTuner(Adapters):
         validation_split=0.0,
         max_bad_rows=0.0,
         epochs=3,
-        batch_size=BATCH_ROWS,
+        batch_size=batching.ROWS,
         callbacks=(),
         directory=None,
         resume="auto",
@@ -204,7 +202,7 @@ class FineTuner(Adapters):
         """
         self._check_fit(epochs, batch_size, resume, save_freq)
         callbacks = [registry.get("callbacks", callback) for callback in callbacks]
-        rows = BATCH_ROWS if batch_size == "auto" else batch_size
+        rows = batching.ROWS if batch_size == "auto" else batch_size
         distributions.check(self.strategy, rows, self.arguments["optimizer"])
         given = {"data": data, "validation_data": validation_data}
         # Data in memory cannot be named in a recipe.
@@ -282,10 +280,10 @@ class FineTuner(Adapters):
     @staticmethod
     def _check_fit(epochs, batch_size, resume, save_freq):
         for name, value in (("epochs", epochs), ("batch_size", batch_size), ("save_freq", save_freq)):
-            is_auto = name == "batch_size" and value == "auto"
-            if not is_auto and (not isinstance(value, int) or value < 1):
-                or_auto = ", or 'auto'" if name == "batch_size" else ""
-                raise UserError(f"{name} must be a whole number, 1 or more{or_auto}. Received: {name}={value!r}")
+            word = "auto" if name == "batch_size" else 1
+            if value != word and (not isinstance(value, int) or value < 1):
+                allowed = "a whole number, 1 or more" + (", or 'auto'" if word == "auto" else "")
+                raise UserError(f"{name} must be {allowed}. Received: {name}={value!r}")
         if resume not in ("auto", "never"):
             raise UserError(f"resume must be 'auto' or 'never'. Received: resume={resume!r}")
 

@@ -52,6 +52,7 @@ def test_the_longest_rows_are_tried(make_tiny, csv, tmp_path, monkeypatch):
     assert widths == [22]  # 19 words, an unknown one, two marks.
 
 
+@pytest.mark.slow
 def test_stages_are_tried_each(make_tiny, csv, tmp_path):
     forecast = dry_run.dry_run(recipe(make_tiny, csv, tmp_path, method="lp_ft", epochs=2))
     assert len(forecast.epoch_seconds) == 2

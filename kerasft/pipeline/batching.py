@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from kerasft.pipeline.text import quiet_options
 
+ROWS = 32  # Of a batch, where nothing else is said.
 WIDTHS = 24  # Shapes a text model meets: each has its own kernels, each fewer costs padding.
 GRAIN = 2  # Widths are multiples of this.
 GROUP = 50  # Batches that are sorted by length together: enough to save padding, few enough to stay random.

@@ -73,6 +73,7 @@ def test_equals_one_device(rows):
         assert theirs == pytest.approx(ours, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_objectives_equal_those_of_one_device(tmp_path):
     """Without dropout these are no matter of chance; a teacher's logits come beside each row.
 

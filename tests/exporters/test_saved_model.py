@@ -91,7 +91,9 @@ def load_and_run(tmp_path_factory):
     return str(program)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=[pytest.mark.slow] if case in ("decoder", "pairs") else []) for case in CASES]
+)
 def test_a_c_program_answers_as_predict(exported, load_and_run, tmp_path, case):
     _, path, arrays, predicted = exported(case)
     scores = run_in_c(load_and_run, path, arrays, tmp_path)

@@ -168,7 +168,7 @@ class Interrupt(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("epoch", [1, 2])
+@pytest.mark.parametrize("epoch", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_an_interrupted_run_ends_with_the_same_weights(make_tiny, reviews, tmp_path, epoch):
     stages = [{"method": "linear_probe", "epochs": 1}, {"method": {"name": "full", "reinit_blocks": 1}}]
 

@@ -73,7 +73,7 @@ def test_of_a_trial_only_the_logs_stay(recipe, tmp_path, fits):
     assert not list((tmp_path / "s").rglob("*.h5"))
 
 
-@pytest.mark.parametrize("name", ["grid", "bayesian"])
+@pytest.mark.parametrize("name", ["grid", pytest.param("bayesian", marks=pytest.mark.slow)])
 def test_other_tuners(recipe, tmp_path, fits, name):
     recipe["learning_rate"] = {"choice": [1e-4, 1e-3]} if name == "grid" else recipe["learning_rate"]
     result = search(recipe, tuner=name, trials=5, directory=tmp_path / "s")

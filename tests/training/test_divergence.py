@@ -118,7 +118,7 @@ def test_averages_hold_nothing_of_what_diverged(session):
 
 
 @pytest.mark.parametrize("make_average", [lambda: Ema(0.9), lambda: Swa(1)], ids=["ema", "swa"])
-@pytest.mark.parametrize("epoch", [0, 1])
+@pytest.mark.parametrize("epoch", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_averages_go_on_within_an_epoch(session, make_average, epoch):
     whole, broken, resumed = session(0.1), session(0.1), session(0.1)
     train(whole, [make_average()])

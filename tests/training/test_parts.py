@@ -38,7 +38,9 @@ def test_with_memory_for_all_rows_it_is_the_training_of_32(train):
     assert files(auto) == files(given)
 
 
-@pytest.mark.parametrize("arguments", [{}, {"objectives": ["l2_sp"], "method": "lora"}], ids=len)
+@pytest.mark.parametrize(
+    "arguments", [pytest.param({}, marks=pytest.mark.slow), {"objectives": ["l2_sp"], "method": "lora"}], ids=len
+)
 def test_in_parts_it_is_the_same_training(train, no_memory, arguments):
     with pytest.warns(match="of the 32 rows of a batch, 1 are computed at once"):
         parts, history = train("parts", **arguments)
