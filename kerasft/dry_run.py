@@ -65,7 +65,7 @@ def dry_run(recipe):
     free_memory = memory.free()
     fit: dict[str, Any] = {"epochs": 3, "batch_size": batching.ROWS, "validation_data": None, "validation_split": 0.0}
     fit |= recipes.arguments_of(recipe, FineTuner.fit)
-    rows = batching.ROWS if fit["batch_size"] == "auto" else fit["batch_size"]
+    rows = batching.rows_of(fit["batch_size"])
     tuner = FineTuner(**{name: value for name, value in recipe.items() if name not in fit})
     quarantine = clean.Quarantine(fit.get("max_bad_rows", 0.0))
     fit["data"] = data_sources.load(fit["data"])

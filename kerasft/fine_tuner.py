@@ -200,9 +200,9 @@ class FineTuner(Adapters):
             finite; nothing of that is saved. Interrupted, a KeyboardInterrupt, after SIGINT or
             SIGTERM, with the state saved; a second signal ends the process at once.
         """
-        self._check_fit(epochs, batch_size, resume, save_freq)
+        self._check_fit(epochs, resume, save_freq)
+        rows = batching.rows_of(batch_size)
         callbacks = [registry.get("callbacks", callback) for callback in callbacks]
-        rows = batching.ROWS if batch_size == "auto" else batch_size
         distributions.check(self.strategy, rows, self.arguments["optimizer"])
         given = {"data": data, "validation_data": validation_data}
         # Data in memory cannot be named in a recipe.
@@ -278,12 +278,10 @@ class FineTuner(Adapters):
         return registry.find("callbacks", "tensorboard")(os.path.join(settings.directory, "logs"), hparams, snapshot)
 
     @staticmethod
-    def _check_fit(epochs, batch_size, resume, save_freq):
-        for name, value in (("epochs", epochs), ("batch_size", batch_size), ("save_freq", save_freq)):
-            word = "auto" if name == "batch_size" else 1
-            if value != word and (not isinstance(value, int) or value < 1):
-                allowed = "a whole number, 1 or more" + (", or 'auto'" if word == "auto" else "")
-                raise UserError(f"{name} must be {allowed}. Received: {name}={value!r}")
+    def _check_fit(epochs, resume, save_freq):
+        for name, value in (("epochs", epochs), ("save_freq", save_freq)):
+            if not isinstance(value, int) or value < 1:
+                raise UserError(f"{name} must be a whole number, 1 or more. Received: {name}={value!r}")
         if resume not in ("auto", "never"):
             raise UserError(f"resume must be 'auto' or 'never'. Received: resume={resume!r}")
 

@@ -20,6 +20,13 @@ pytestmark = [
 ]
 
 
+def started(number, target, *arguments):
+    found = [PROCESSES.Process(target=target, args=arguments) for _ in range(number)]
+    for process in found:
+        process.start()
+    return found
+
+
 def claim(directory, start, answers, is_over):
     start.wait()
     try:
@@ -36,10 +43,7 @@ def test_one_of_many_processes_gets_the_folder(tmp_path, number, rounds):
     directory = tmp_path / "run"
     for turn in range(rounds):
         start, answers, is_over = PROCESSES.Barrier(number), PROCESSES.Queue(), PROCESSES.Event()
-        arguments = (str(directory), start, answers, is_over)
-        found = [PROCESSES.Process(target=claim, args=arguments) for _ in range(number)]
-        for process in found:
-            process.start()
+        found = started(number, claim, str(directory), start, answers, is_over)
         said = dict(answers.get(timeout=60) for _ in found)
         owner, *others = sorted(said, key=lambda pid: said[pid] is not None)
         assert said[owner] is None
@@ -64,10 +68,7 @@ def take_turns(directory, inside, times, answers):
 
 def test_a_lock_that_goes_has_no_second_owner(tmp_path):
     answers = PROCESSES.Queue()
-    arguments = (str(tmp_path / "run"), str(tmp_path / "inside"), 100, answers)
-    found = [PROCESSES.Process(target=take_turns, args=arguments) for _ in range(6)]
-    for process in found:
-        process.start()
+    found = started(6, take_turns, str(tmp_path / "run"), str(tmp_path / "inside"), 100, answers)
     taken = [answers.get(timeout=120) for _ in found]
     for process in found:
         process.join(60)

@@ -5,12 +5,22 @@ import math
 import numpy as np
 import tensorflow as tf
 
+from kerasft.errors import UserError
 from kerasft.pipeline.text import quiet_options
 
 ROWS = 32  # Of a batch, where nothing else is said.
 WIDTHS = 24  # Shapes a text model meets: each has its own kernels, each fewer costs padding.
 GRAIN = 2  # Widths are multiples of this.
 GROUP = 50  # Batches that are sorted by length together: enough to save padding, few enough to stay random.
+
+
+def rows_of(batch_size):
+    """Returns the rows of a batch: those given, or `ROWS` for "auto". Raises UserError for anything else."""
+    if batch_size == "auto":
+        return ROWS
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise UserError(f"batch_size must be a whole number, 1 or more, or 'auto'. Received: batch_size={batch_size!r}")
+    return batch_size
 
 
 def order(seed, epoch, rows):
