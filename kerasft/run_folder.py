@@ -191,8 +191,6 @@ def plain(value):
         return value.item()
     if isinstance(value, (str, int, float, bool)) or value is None:
         return value
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
     if isinstance(value, (presets.Pretrained, keras.Model)):
         return value.name
     described = None if isinstance(value, optimizer.OBJECTS) else registry.describe(value)

@@ -1,6 +1,8 @@
 """Strings to token ids: the layer that goes with the model, and the store that training reads from."""
 
+import concurrent.futures
 import dataclasses
+import os
 
 import keras
 import numpy as np
@@ -148,10 +150,10 @@ def tokenize(preprocessor, columns, targets=None, batch_size=256):
 
     Returns: TokenizedText.
     """
-    data = tf.data.Dataset.from_tensor_slices(tuple(np.asarray(column, dtype=object) for column in columns))
-    rows = preprocessor.traced(len(columns))
-    data = data.batch(batch_size).map(lambda *texts: rows(*texts), num_parallel_calls=tf.data.AUTOTUNE)
-    batches = list(data.with_options(quiet_options()))
+    rows, arrays = preprocessor.traced(len(columns)), [np.asarray(column, dtype=object) for column in columns]
+    parts = [[array[i : i + batch_size] for array in arrays] for i in range(0, len(arrays[0]), batch_size)]
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:  # TensorFlow runs them side by side.
+        batches = list(pool.map(lambda part: rows(*map(tf.constant, part)), parts))
     lengths = np.concatenate([batch["token_ids"].row_lengths().numpy() for batch in batches])
     return TokenizedText(
         token_ids=np.concatenate([batch["token_ids"].flat_values.numpy() for batch in batches]),

@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import subprocess
 import sys
 
 import pytest
@@ -122,6 +123,26 @@ def test_dry_run_forecasts_and_writes_nothing(kerasft, files, tmp_path):
     assert [line.split()[0] for line in out.splitlines()] == ["time", "memory", "disk"]
     assert "in saved_models/r," in out
     assert not os.path.exists(tmp_path / "saved_models")
+
+
+@pytest.mark.slow
+def test_two_runs_of_one_recipe_leave_the_same_files(files, tmp_path):
+    for directory in ("one", "two"):  # Each in a process of its own, with its own order of hashes.
+        command = [sys.executable, "-m", "kerasft", "fit", "r.yaml", f"directory={directory}"]
+        ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stderr
+    found = [sorted(path.relative_to(tmp_path / d) for path in (tmp_path / d).rglob("*")) for d in ("one", "two")]
+    one, two = ([name for name in names if name.parts[0] != "logs"] for names in found)  # Events have times.
+    assert one == two
+    assert len(one) > 10
+    for name in one:
+        first, second = tmp_path / "one" / name, tmp_path / "two" / name
+        if name.name == "manifest.json":
+            first, second = (json.loads(path.read_text(encoding="utf-8")) for path in (first, second))
+            del first["saved"], second["saved"]
+            assert first == second
+        elif first.is_file():
+            assert first.read_bytes() == second.read_bytes(), name
 
 
 def test_search_prints_the_table_and_fits_the_best(kerasft, files, monkeypatch, tmp_path):
