@@ -40,7 +40,9 @@ class RatesByWeight:
         pass
 
     def update_step(self, gradient, variable, learning_rate):
-        learning_rate *= self.factors.get(self._trainable_variables[self._get_variable_index(variable)].path, 1.0)
+        factor = self.factors.get(self._trainable_variables[self._get_variable_index(variable)].path, 1.0)
+        if factor != 1:
+            learning_rate *= factor
         if self.weight_decay and self._use_weight_decay(variable):
             variable.assign(variable * tf.cast(1.0 - self.weight_decay * learning_rate, variable.dtype))
         super().update_step(gradient, variable, learning_rate)

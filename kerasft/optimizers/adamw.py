@@ -10,20 +10,23 @@ from kerasft.surgery import ClipAfterReduce, RatesByWeight, adam_slots
 class _FusedAdam(keras.optimizers.AdamW):
     """Keras's formula in one kernel of TensorFlow, without its temporary copies of each weight."""
 
+    def apply(self, grads, trainable_variables=None):
+        # What is the same for all weights is made once: the graph of a step has a third of the operations.
+        step = tf.cast(self.iterations + 1, "float32")
+        scalars = {"beta1_power": self.beta_1**step, "beta2_power": self.beta_2**step}
+        scalars |= {"beta1": self.beta_1, "beta2": self.beta_2, "epsilon": self.epsilon}
+        self.scalars = {name: tf.convert_to_tensor(value, "float32") for name, value in scalars.items()}
+        return super().apply(grads, trainable_variables)
+
     def update_step(self, gradient, variable, learning_rate):
         momentum, velocity = adam_slots(self, variable)
-        step = tf.cast(self.iterations + 1, variable.dtype)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=momentum.handle,
             v=velocity.handle,
-            beta1_power=tf.pow(tf.cast(self.beta_1, variable.dtype), step),
-            beta2_power=tf.pow(tf.cast(self.beta_2, variable.dtype), step),
             lr=tf.cast(learning_rate, variable.dtype),
-            beta1=tf.cast(self.beta_1, variable.dtype),
-            beta2=tf.cast(self.beta_2, variable.dtype),
-            epsilon=tf.cast(self.epsilon, variable.dtype),
             grad=tf.cast(tf.convert_to_tensor(gradient), variable.dtype),
+            **{name: tf.cast(value, variable.dtype) for name, value in self.scalars.items()},
         )
 
 

@@ -295,6 +295,7 @@ def run(made, folder, seeds, until=float("inf")):
             problems[seed] = f"{kind}: {problem}"
         if number % 200 == 199:
             keras.utils.clear_session()
+            print(f"\r{number + 1:,} files, {len(problems)} problems", end="", file=sys.stderr, flush=True)
     signal.signal(signal.SIGALRM, before)
     return counts, problems
 
