@@ -11,12 +11,13 @@ class _FusedAdam(keras.optimizers.AdamW):
     """Keras's formula in one kernel of TensorFlow, without its temporary copies of each weight."""
 
     def apply(self, grads, trainable_variables=None):
-        # What is the same for all weights is made once: the graph of a step has a third of the operations.
+        # What is the same for all weights is made once: each operation of a graph takes time before the first step.
         step = tf.cast(self.iterations + 1, "float32")
         scalars = {"beta1_power": self.beta_1**step, "beta2_power": self.beta_2**step}
         scalars |= {"beta1": self.beta_1, "beta2": self.beta_2, "epsilon": self.epsilon}
         self.scalars = {name: tf.convert_to_tensor(value, "float32") for name, value in scalars.items()}
-        return super().apply(grads, trainable_variables)
+        super().apply(grads, trainable_variables)
+        self.scalars = {}  # They would keep the graph of the step in memory.
 
     def update_step(self, gradient, variable, learning_rate):
         momentum, velocity = adam_slots(self, variable)
