@@ -1,5 +1,6 @@
 """What every fine-tuning method must keep, whatever the task: the folders are walked, so new ones are met here."""
 
+import functools
 import os
 import re
 
@@ -48,8 +49,19 @@ def source_of(make_tiny, tmp_path_factory):
     return lambda name: folder if name == "bert" else make_tiny(name)
 
 
+@pytest.fixture(scope="module")
+def scores_without(source_of):
+    """A function from task and backbone to the scores before any method and training."""
+
+    @functools.cache
+    def scores(task, backbone):
+        return FineTuner(task, source_of(backbone), "full", labels=["good", "bad"]).predict(inputs(task))["scores"]
+
+    return scores
+
+
 @pytest.fixture(scope="module", params=CASES, ids=lambda case: "-".join(case))
-def trained(request, source_of, tmp_path_factory):
+def trained(request, source_of, scores_without, tmp_path_factory):
     """Returns `(tuner after fit, task, scores before, weights before)`."""
     method, task = request.param
     given = {"name": method, **ARGUMENTS.get(method, {})}
@@ -61,8 +73,7 @@ def trained(request, source_of, tmp_path_factory):
             assert re.search("No layer path matches|backbone has no", str(error))
         else:
             break
-    untouched = FineTuner(task, source_of(backbone), "full", labels=["good", "bad"])
-    scores = untouched.predict(inputs(task))["scores"], tuner.predict(inputs(task))["scores"]
+    scores = scores_without(task, backbone), tuner.predict(inputs(task))["scores"]
     before = {path: v.numpy().copy() for path, v in weights.by_path(tuner.model).items()}
     directory = tmp_path_factory.mktemp("run") / "run"
     # No validation: with it the weights of the best epoch come back, which may be of the stage before the last.
