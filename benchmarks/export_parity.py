@@ -15,6 +15,7 @@ import sys
 import tempfile
 
 import numpy as np
+import yaml
 
 BATCH_SIZE = 32
 
@@ -131,6 +132,6 @@ if __name__ == "__main__":
         sys.exit(answer())
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="run folder")
-    parser.add_argument("data", help="data with the columns the run was trained on; labels are not needed")
+    parser.add_argument("data", type=yaml.safe_load, help="a path or {name: source, …}; labels are not needed")
     parser.add_argument("--rows", type=int, default=1000, help="rows to compare, taken at random")
     sys.exit(main(parser.parse_args()))
