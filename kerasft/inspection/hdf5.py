@@ -2,13 +2,17 @@
 
 import contextlib
 import math
+import mmap
 import os
+import struct
 
 from kerasft.errors import UserError
 from kerasft.inspection.limits import NAME_LENGTH, check_file, declared_bytes, refused
 
 MAX_OBJECTS = 100_000
 FILTERS = (1, 2, 3)  # deflate, shuffle, fletcher32. Others are plug-ins, which HDF5 loads as shared libraries.
+HEAP = b"GCOL\x01\0\0\0"  # How a global heap begins, of which strings of any length are parts.
+HEADER = 16  # Bytes before the content of a heap, and before each of its objects.
 NUMBERS = "fiubcV"  # V is how HDF5 keeps bfloat16.
 
 
@@ -23,6 +27,7 @@ def arrays(source, origin):
         references, a group within itself, plug-in filters, and more than the file can hold.
     """
     with opened(source, origin) as file:
+        _check_heaps(file, source, origin)
         stored = os.path.getsize(source) if isinstance(source, (str, os.PathLike)) else source.seek(0, os.SEEK_END)
         found, total = {}, 0
         for dataset in _datasets(file, origin):
@@ -59,6 +64,32 @@ def opened(source, origin):
         raise
     except (OSError, RuntimeError, KeyError, TypeError, AttributeError, ValueError, MemoryError) as error:
         raise refused(origin, "not a whole HDF5 file", str(error)) from None
+
+
+def _check_heaps(file, source, origin):
+    """Refuses a heap of strings with free space of no size, from which HDF5 1.14 never comes back.
+
+    Source: HDF5 file format specification 3.0, III.E, "Disk Format: Level 1E - Global Heap".
+    """
+    if file.id.get_create_plist().get_sizes() != (8, 8):
+        raise refused(origin, "addresses and lengths must have 8 bytes", "an HDF5 file with others")
+    with contextlib.ExitStack() as stack:
+        if isinstance(source, (str, os.PathLike)):
+            raw = stack.enter_context(open(source, "rb"))
+            content = stack.enter_context(mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ))
+        else:
+            source.seek(0)
+            content = source.read()
+        heap = content.find(HEAP)
+        while 0 <= heap <= len(content) - HEADER:
+            (length,), at = struct.unpack_from("<Q", content, heap + len(HEAP)), heap + HEADER
+            end = min(heap + length, len(content))
+            while at + HEADER <= end:
+                number, _, _, size = struct.unpack_from("<HHIQ", content, at)
+                if number == 0 and size < HEADER:
+                    raise refused(origin, "a heap of strings is damaged", f"free space of {size} bytes at byte {at}")
+                at += size if number == 0 else HEADER + (size + 7) // 8 * 8
+            heap = content.find(HEAP, heap + 1)
 
 
 def _datasets(file, origin):

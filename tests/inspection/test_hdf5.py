@@ -1,4 +1,5 @@
 import io
+import struct
 
 import h5py
 import numpy as np
@@ -37,4 +38,25 @@ def test_the_rest_is_told(tmp_path, make, message):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         make(file)
     with pytest.raises(UserError, match=f"a.h5: .*{message}"):
+        hdf5.arrays(tmp_path / "a.h5", "a.h5")
+
+
+def test_a_heap_that_hdf5_never_comes_back_from_is_told(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.attrs["model_config"] = "{}"
+    content = bytearray((tmp_path / "a.h5").read_bytes())
+    free = content.index(b"GCOL") + 16 + 16 + 8  # After the head of the heap, that of its only string, and the string.
+    assert struct.unpack_from("<Q", content, free) == (0,) < struct.unpack_from("<Q", content, free + 8)
+    content[free + 8 : free + 16] = bytes(8)
+    (tmp_path / "a.h5").write_bytes(content)
+    for source in (tmp_path / "a.h5", io.BytesIO(content)):
+        with pytest.raises(UserError, match="a heap of strings is damaged. Received: free space of 0 bytes at byte"):
+            hdf5.arrays(source, "a.h5")
+
+
+def test_addresses_of_other_sizes_are_told(tmp_path):
+    created = h5py.h5p.create(h5py.h5p.FILE_CREATE)
+    created.set_sizes(4, 4)
+    h5py.h5f.create(str(tmp_path / "a.h5").encode(), h5py.h5f.ACC_TRUNC, created).close()
+    with pytest.raises(UserError, match="lengths must have 8 bytes"):
         hdf5.arrays(tmp_path / "a.h5", "a.h5")
