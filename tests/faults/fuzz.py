@@ -255,7 +255,7 @@ def once(made, folder, seed):
     try:
         path, read = kind(made, folder, chance)
         tempfile.tempdir = str(folder)
-        was_read, problem, began = False, "", time.process_time()
+        was_read, problem, began = False, "", time.monotonic()
         with watch.watching(folder) as events:
             signal.setitimer(signal.ITIMER_REAL, 4 * MAX_SECONDS)
             try:
@@ -267,7 +267,7 @@ def once(made, folder, seed):
                 problem = f"{type(error).__name__}: {error}"
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)
-        seconds = time.process_time() - began
+        seconds = time.monotonic() - began
         problem = problem or (f"it took {seconds:.1f} s" if seconds > MAX_SECONDS else "")
         return kind.__name__, was_read, problem or (f"it did {events[:3]}" if events else "")
     finally:

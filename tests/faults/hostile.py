@@ -2,9 +2,9 @@
 
 python -m tests.faults.hostile
 
-Each file is opened through kerasft's public entrance for its kind. It must be refused within five seconds of processor
-time, with no file written outside of its folder, no process and no socket, and with little memory. Files that are odd
-and harmless must be read.
+Each file is opened through kerasft's public entrance for its kind. It must be refused within five seconds, with no file
+written outside of its folder, no process and no socket, and with little memory. Files that are odd and harmless must be
+read.
 """
 
 import argparse
@@ -102,7 +102,7 @@ def outcome(case, whole, folder, memory):
     folder.mkdir()
     path = case.make(whole, folder)
     tempfile.tempdir = str(folder)  # Where Keras unpacks assets.
-    before, began, message, problem = memory.restart(), time.process_time(), "", ""
+    before, began, message, problem = memory.restart(), time.monotonic(), "", ""
     with watch.watching(folder) as events:
         try:
             case.open(path)
@@ -112,7 +112,7 @@ def outcome(case, whole, folder, memory):
             problem = "it was refused" if case.is_harmless else ""
         except BaseException as error:
             problem = f"{type(error).__name__}: {error}"
-    seconds, megabytes = time.process_time() - began, max(memory.peak, memory.now) - before
+    seconds, megabytes = time.monotonic() - began, max(memory.peak, memory.now) - before
     problem = problem or ("" if seconds <= MAX_SECONDS else f"it took {seconds:.1f} s")
     problem = problem or ("" if megabytes <= MAX_MEGABYTES else f"it took {megabytes:,.0f} MB")
     problem = problem or (f"it did {events[:3]}" if events else "")
