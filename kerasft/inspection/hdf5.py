@@ -24,7 +24,7 @@ def arrays(source, origin):
         origin: what messages call it.
 
     Raises: UserError for links that lead elsewhere, arrays that lie elsewhere or are views of others, objects and
-        references, a group within itself, plug-in filters, and more than the file can hold.
+        references, a group within itself, plug-in filters, damaged heaps of strings, and more than the file can hold.
     """
     with opened(source, origin) as file:
         _check_heaps(file, source, origin)
@@ -80,9 +80,12 @@ def _check_heaps(file, source, origin):
         else:
             source.seek(0)
             content = source.read()
-        heap = content.find(HEAP)
+        heap, together = content.find(HEAP), 0
         while 0 <= heap <= len(content) - HEADER:
             (length,), at = struct.unpack_from("<Q", content, heap + len(HEAP)), heap + HEADER
+            together += length
+            if together > len(content):  # Heaps within heaps would be walked again and again.
+                raise refused(origin, "heaps of strings overlap or are larger than the file", f"{together:,} bytes")
             end = min(heap + length, len(content))
             while at + HEADER <= end:
                 number, _, _, size = struct.unpack_from("<HHIQ", content, at)

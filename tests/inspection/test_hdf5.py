@@ -54,6 +54,14 @@ def test_a_heap_that_hdf5_never_comes_back_from_is_told(tmp_path):
             hdf5.arrays(source, "a.h5")
 
 
+def test_heaps_within_heaps_are_told(tmp_path):
+    head = b"GCOL\x01\0\0\0" + struct.pack("<Q", 2**19)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"] = np.frombuffer(head * 2**16, "u1")
+    with pytest.raises(UserError, match="heaps of strings overlap or are larger than the file"):
+        hdf5.arrays(tmp_path / "a.h5", "a.h5")
+
+
 def test_addresses_of_other_sizes_are_told(tmp_path):
     created = h5py.h5p.create(h5py.h5p.FILE_CREATE)
     created.set_sizes(4, 4)
