@@ -10,6 +10,7 @@ seconds is a failure, and so is a file, process or socket.
 import argparse
 import contextlib
 import copy
+import faulthandler
 import io
 import json
 import pathlib
@@ -258,6 +259,8 @@ def once(made, folder, seed):
         was_read, problem, began = False, "", time.monotonic()
         with watch.watching(folder) as events:
             signal.setitimer(signal.ITIMER_REAL, 4 * MAX_SECONDS)
+            # Where no signal reaches, within C, the whole process ends.
+            faulthandler.dump_traceback_later(12 * MAX_SECONDS, exit=True, file=sys.__stderr__)
             try:
                 read(path)
                 was_read = True
@@ -266,6 +269,7 @@ def once(made, folder, seed):
             except Exception as error:  # Any but a UserError is what is looked for.
                 problem = f"{type(error).__name__}: {error}"
             finally:
+                faulthandler.cancel_dump_traceback_later()
                 signal.setitimer(signal.ITIMER_REAL, 0)
         seconds = time.monotonic() - began
         problem = problem or (f"it took {seconds:.1f} s" if seconds > MAX_SECONDS else "")
@@ -288,6 +292,7 @@ def run(made, folder, seeds, until=float("inf")):
     for number, seed in enumerate(seeds):
         if time.monotonic() > until:
             break
+        print(f"\rseed {seed}: {number:,} files, {len(problems)} problems", end="", file=sys.stderr, flush=True)
         kind, was_read, problem = once(made, folder / "case", seed)
         counts[kind][0] += 1
         counts[kind][1] += was_read
@@ -295,7 +300,6 @@ def run(made, folder, seeds, until=float("inf")):
             problems[seed] = f"{kind}: {problem}"
         if number % 200 == 199:
             keras.utils.clear_session()
-            print(f"\r{number + 1:,} files, {len(problems)} problems", end="", file=sys.stderr, flush=True)
     signal.signal(signal.SIGALRM, before)
     return counts, problems
 
