@@ -96,6 +96,10 @@ def killed(context, scenario, directory, seconds, dice):
         process.kill()
         process.join()
         kills += 1
+        if os.path.exists(
+            os.path.join(directory, "manifest.json")
+        ):  # The run was whole, and the process about to leave.
+            return kills
 
 
 def main():
