@@ -96,10 +96,8 @@ def killed(context, scenario, directory, seconds, dice):
         process.kill()
         process.join()
         kills += 1
-        if os.path.exists(
-            os.path.join(directory, "manifest.json")
-        ):  # The run was whole, and the process about to leave.
-            return kills
+        if os.path.exists(os.path.join(directory, "manifest.json")):
+            return kills  # The run was whole, and the process about to leave.
 
 
 def main():
