@@ -7,12 +7,11 @@ import os
 import struct
 
 from kerasft.errors import UserError
+from kerasft.inspection import _hdf5_strings
 from kerasft.inspection.limits import NAME_LENGTH, check_file, declared_bytes, refused
 
 MAX_OBJECTS = 100_000
 FILTERS = (1, 2, 3)  # deflate, shuffle, fletcher32. Others are plug-ins, which HDF5 loads as shared libraries.
-HEAP = b"GCOL\x01\0\0\0"  # How a global heap begins, of which strings of any length are parts.
-HEADER = 16  # Bytes before the content of a heap, and before each of its objects.
 NUMBERS = "fiubcV"  # V is how HDF5 keeps bfloat16.
 
 
@@ -26,11 +25,11 @@ def arrays(source, origin):
     Raises: UserError for links that lead elsewhere, arrays that lie elsewhere or are views of others, objects and
         references, a group within itself, plug-in filters, damaged heaps of strings, and more than the file can hold.
     """
-    with opened(source, origin) as file:
-        _check_heaps(file, source, origin)
-        stored = os.path.getsize(source) if isinstance(source, (str, os.PathLike)) else source.seek(0, os.SEEK_END)
-        found, total = {}, 0
-        for dataset in _datasets(file, origin):
+    with opened(source, origin) as file, _bytes_of(source) as content:
+        _check_strings(file, content, origin)
+        stored, found, total = len(content), {}, 0
+        for dataset in (item for item in _objects(file, origin) if not hasattr(item, "keys")):
+            _check_dataset(dataset, origin)
             found[dataset.name.lstrip("/")] = dataset.shape
             total += math.prod(dataset.shape) * dataset.dtype.itemsize
             if total > declared_bytes(stored):
@@ -62,45 +61,43 @@ def opened(source, origin):
             yield file
     except UserError:
         raise
-    except (OSError, RuntimeError, KeyError, TypeError, AttributeError, ValueError, MemoryError) as error:
+    except (OSError, RuntimeError, KeyError, TypeError, AttributeError, ValueError, MemoryError, struct.error) as error:
         raise refused(origin, "not a whole HDF5 file", str(error)) from None
 
 
-def _check_heaps(file, source, origin):
-    """Refuses a heap of strings with free space of no size, from which HDF5 1.14 never comes back.
-
-    Source: HDF5 file format specification 3.0, III.E, "Disk Format: Level 1E - Global Heap".
-    """
-    if file.id.get_create_plist().get_sizes() != (8, 8):
-        raise refused(origin, "addresses and lengths must have 8 bytes", "an HDF5 file with others")
-    with contextlib.ExitStack() as stack:
-        if isinstance(source, (str, os.PathLike)):
-            raw = stack.enter_context(open(source, "rb"))
-            content = stack.enter_context(mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ))
-        else:
-            source.seek(0)
-            content = source.read()
-        heap, together = content.find(HEAP), 0
-        while 0 <= heap <= len(content) - HEADER:
-            (length,), at = struct.unpack_from("<Q", content, heap + len(HEAP)), heap + HEADER
-            together += length
-            if together > len(content):  # Heaps within heaps would be walked again and again.
-                raise refused(origin, "heaps of strings overlap or are larger than the file", f"{together:,} bytes")
-            end = min(heap + length, len(content))
-            while at + HEADER <= end:
-                number, _, _, size = struct.unpack_from("<HHIQ", content, at)
-                if number == 0 and size < HEADER:
-                    raise refused(origin, "a heap of strings is damaged", f"free space of {size} bytes at byte {at}")
-                at += size if number == 0 else HEADER + (size + 7) // 8 * 8
-            heap = content.find(HEAP, heap + 1)
+@contextlib.contextmanager
+def _bytes_of(source):
+    """Gives the content of the file, not read into memory where it need not be."""
+    if isinstance(source, (str, os.PathLike)):
+        with open(source, "rb") as raw, mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            yield content
+    else:
+        source.seek(0)
+        yield source.read()
 
 
-def _datasets(file, origin):
-    """Yields every array of a file, after a look at the links that lead to it."""
+def _check_strings(file, content, origin):
+    """Refuses a file whose strings HDF5 would never come back from, or give more memory than such a file can need."""
+    if file.id.get_create_plist().get_sizes() != (8, 8) or file.userblock_size:
+        raise refused(origin, "addresses and lengths must have 8 bytes, from the file's start", "others")
+    _hdf5_strings.check_heaps(content, origin)
+    total = headers = 0
+    for item in _objects(file, origin):
+        if _check_attributes(item, origin):
+            attributes, declared, size = _hdf5_strings.declared(content, _address(item), origin)
+            total, headers = total + declared, headers + size
+            is_too_much = total > declared_bytes(len(content)) or headers > len(content)
+            if is_too_much or attributes != len(item.attrs):
+                what = f"{item.name}, {attributes} attributes, up to there {total:,} bytes"
+                raise refused(origin, "attributes declare more than the file can hold", what)
+
+
+def _objects(file, origin):
+    """Yields every group and array of a file, after a look at the links that lead to it."""
     seen, waiting = {_address(file)}, [file]
+    yield file
     while waiting:
         group = waiting.pop()
-        _check_attributes(group, origin)
         for name in group:
             item = _hard_linked(group, name, origin)
             if _address(item) in seen:
@@ -108,11 +105,9 @@ def _datasets(file, origin):
             seen.add(_address(item))
             if len(seen) > MAX_OBJECTS:
                 raise refused(origin, f"it may hold {MAX_OBJECTS:,} objects at most", f"{item.name} and more")
+            yield item
             if hasattr(item, "keys"):
                 waiting.append(item)
-            else:
-                _check_dataset(item, origin)
-                yield item
 
 
 def _hard_linked(group, name, origin):
@@ -135,7 +130,6 @@ def _address(item):
 
 
 def _check_dataset(dataset, origin):
-    _check_attributes(dataset, origin)
     created = dataset.id.get_create_plist()
     if dataset.is_virtual or dataset.external:
         raise refused(origin, "an array lies in another file or is a view of others", dataset.name)
@@ -147,9 +141,11 @@ def _check_dataset(dataset, origin):
 
 
 def _check_attributes(item, origin):
+    """Returns True if an attribute holds strings of any length."""
     import h5py
 
-    for name in item.attrs:
-        dtype = item.attrs.get_id(name).dtype
-        if h5py.check_ref_dtype(dtype) or dtype.names:
+    dtypes = {name: item.attrs.get_id(name).dtype for name in item.attrs}
+    for name, dtype in dtypes.items():
+        if dtype.names or dtype.subdtype or (dtype.kind == "O" and not h5py.check_string_dtype(dtype)):
             raise refused(origin, "an attribute must hold text or numbers", f"{item.name}, attribute {name}")
+    return any(dtype.kind == "O" for dtype in dtypes.values())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kerasft.errors import UserError
-from kerasft.inspection import hdf5
+from kerasft.inspection import _hdf5_strings, hdf5
 
 
 def test_every_array_is_named_with_its_shape(tmp_path):
@@ -68,3 +68,44 @@ def test_addresses_of_other_sizes_are_told(tmp_path):
     h5py.h5f.create(str(tmp_path / "a.h5").encode(), h5py.h5f.ACC_TRUNC, created).close()
     with pytest.raises(UserError, match="lengths must have 8 bytes"):
         hdf5.arrays(tmp_path / "a.h5", "a.h5")
+
+
+@pytest.mark.parametrize(("version", "attributes"), [("earliest", 1), ("earliest", 300), ("latest", 1)])
+def test_strings_of_any_length_are_counted(tmp_path, version, attributes):
+    """HDF5 takes as much memory as a string's place claims, before it looks whether the string is there."""
+    with h5py.File(tmp_path / "a.h5", "w", libver=version) as file:
+        group = file.create_group("g")
+        for number in range(attributes):
+            group.attrs[f"name {number}"] = ["é" * 40, f"a string {number}"]
+            group.attrs[f"number {number}"] = number
+    if version == "latest":
+        with pytest.raises(UserError, match="a way that is not h5py's default"):
+            hdf5.arrays(tmp_path / "a.h5", "a.h5")
+        return
+    assert hdf5.arrays(tmp_path / "a.h5", "a.h5") == {}
+    content = bytearray((tmp_path / "a.h5").read_bytes())
+    place = content.rindex(struct.pack("<IQ", 80, content.index(b"GCOL")))
+    content[place : place + 4] = struct.pack("<I", 2**32 - 1)
+    with pytest.raises(UserError, match=r"attributes declare more than the file can hold. Received: /g, .* 4,294,9"):
+        hdf5.arrays(io.BytesIO(content), "a.h5")
+
+
+@pytest.mark.parametrize("dtype", [h5py.vlen_dtype("f8"), np.dtype([("a", "f4")]), h5py.ref_dtype])
+def test_attributes_of_other_kinds_are_told(tmp_path, dtype):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        h5py.h5a.create(file.id, b"x", h5py.h5t.py_create(dtype, logical=True), h5py.h5s.create_simple((2,)))
+    with pytest.raises(UserError, match="an attribute must hold text or numbers. Received: /, attribute x"):
+        hdf5.arrays(tmp_path / "a.h5", "a.h5")
+
+
+def test_a_header_that_goes_round_in_circles_is_told(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for number in range(40):  # More than the first block of the header has room for.
+            file.attrs[f"name {number}"] = "text"
+        address = h5py.h5o.get_info(file.id).addr
+    content = (tmp_path / "a.h5").read_bytes()
+    assert _hdf5_strings.declared(content, address, "a.h5")[:2] == (40, 160)
+    first = content.index(b"\x10\x00\x10\x00", address)  # The message that says where the header goes on.
+    back = struct.pack("<QQ", address + 16, first + 24 - address - 16)
+    with pytest.raises(UserError, match="an object's header is larger than the file"):
+        _hdf5_strings.declared(content[: first + 8] + back + content[first + 24 :], address, "a.h5")
