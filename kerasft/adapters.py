@@ -101,7 +101,7 @@ class Adapters:
         vars(self).update(state)
         for layer, delta in pairs:
             deltas.put_on(layer, delta)
-        self.method.apply(self.model)
+        self.model.choose(self.method.apply)
 
     def _switch(self, is_on):
         if is_on == all(delta.is_on for _, delta in deltas.of(self.model)):

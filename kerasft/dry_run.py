@@ -13,11 +13,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasft import console, memory
+from kerasft import cache, console, memory
 from kerasft import recipe as recipes
 from kerasft.data import base as data_sources
 from kerasft.fine_tuner import FineTuner
 from kerasft.pipeline import batching, clean
+from kerasft.training import features
 
 BATCHES = 3  # Of the longest rows, and of rows of middle length; the first step also makes the graph.
 AT_ONCE = 3  # Checkpoints on the disk: two that are kept and one that is being written.
@@ -72,28 +73,51 @@ def dry_run(recipe):
     frames = tuner.frames(fit["data"], fit["validation_data"], fit["validation_split"], quarantine)
     examples = [None if frame is None else tuner.task.examples(frame, tuner.preprocessor) for frame in frames]
     few = frames[0].iloc[_longest_and_middle(examples[0], rows)]
-    epochs = 1 if len(tuner.method.stages(tuner.model, fit["epochs"])) == 1 else fit["epochs"]
+    passes, stages = _frozen_passes(tuner, fit["epochs"])
+    epochs = fit["epochs"] if stages > 1 else min(fit["epochs"], 2 if passes else 1)
     directory = fit.get("directory") or os.path.join("saved_models", tuner.name)
     there = next(path for path in Path(directory).absolute().parents if path.exists())
     with tempfile.TemporaryDirectory(dir=there, prefix="dry-run-") as folder:
         clock = _Clock(os.path.join(folder, "run"))
-        _fit_few(tuner, {**fit, "epochs": epochs}, fit["data"].loc[few.index], clock)
+        with cache.elsewhere(os.path.join(folder, "cache")):
+            _fit_few(tuner, {**fit, "epochs": epochs}, fit["data"].loc[few.index], clock)
+        pass_seconds = _seconds(lambda: tuner.outputs(few)) if passes else 0.0
         tuner.export(os.path.join(folder, "export", "1"))
         sizes = {f"{name}_bytes": _bytes(os.path.join(folder, name)) for name in ("run", "export")}
     every = [0 if made is None else _positions(made, rows) for made in examples]
     tried = _positions(tuner.task.examples(few, tuner.preprocessor), rows)
     seconds = [sum(n / tried * t for n, t in zip(every, pair, strict=True)) for pair in clock.epoch_seconds]
+    seconds = seconds if stages > 1 else seconds[-1:] * fit["epochs"]
+    seconds[0] += passes * pass_seconds * sum(every) / tried
     return Forecast(
         directory=directory,
         step_seconds=clock.longest_seconds,
         steps=batching.steps_per_epoch(len(frames[0]), rows),
-        epoch_seconds=seconds if len(seconds) == fit["epochs"] else seconds * fit["epochs"],
+        epoch_seconds=seconds,
         peak_bytes=memory.peak(),
         free_memory_bytes=free_memory and free_memory[0],
         checkpoint_bytes=AT_ONCE * clock.checkpoint_bytes,
         free_disk_bytes=shutil.disk_usage(there).free,
         **sizes,
     )
+
+
+def _frozen_passes(tuner, epochs):
+    """Returns in how many stages the frozen part is computed but once, and how many stages there are."""
+    stages, found = tuner.method.stages(tuner.model, epochs), 0
+    for stage in stages:
+        tuner.model.choose(stage.apply)
+        found += features.is_worth_it(tuner.model, stage.epochs)
+    tuner.model.choose(tuner.method.apply)
+    return found, len(stages)
+
+
+def _seconds(function):
+    """Returns how long a function takes once what it calls is traced."""
+    function()
+    began = time.perf_counter()
+    function()
+    return time.perf_counter() - began
 
 
 def _longest_and_middle(examples, batch_size):

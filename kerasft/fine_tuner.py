@@ -130,7 +130,7 @@ class FineTuner(Adapters):
                 lean.skip_unread_tokens(model)
             self.method.attach(model)
         model.set_seed(self.arguments["seed"])
-        self.method.apply(model)
+        model.choose(self.method.apply)
         return model
 
     def batches(self, data, training=False, batch_size=32):
@@ -251,7 +251,7 @@ class FineTuner(Adapters):
         return history
 
     def _finish(self, history, settings, train, validation):
-        self.method.apply(self.model)  # What learned in any stage, not the last alone, is shown and saved.
+        self.model.choose(self.method.apply)  # What learned in any stage, not the last alone, is shown and saved.
         self.directory = settings.directory
         self.facts = run_folder.facts(self, settings, train)
         self.history = history.history

@@ -116,7 +116,7 @@ def _call_layer_normalization(layer, inputs):
 
 
 def _call_dropout(layer, inputs, training=False):
-    if not training or layer.rate == 0:  # LinearProbe sets the rate to 0.
+    if not training or layer.rate == 0:
         return inputs
     return dropout(inputs, layer.rate, layer.seed_generator.next())
 

@@ -5,12 +5,13 @@ import functools
 import itertools
 import types
 import zlib
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasft import lean, steps, weights
+from kerasft import frozen, lean, steps, weights
 from kerasft.errors import UserError
 
 PARTS_APART = 65537  # Between the seeds of two parts of a batch: more than there are replicas.
@@ -32,6 +33,7 @@ class FineTunedModel(keras.Model):
 
     others = types.SimpleNamespace(layers={})  # Hidden in it from Keras, which would make them parts of the model.
     read_at_first_token = None  # The block of which `lean.skip_unread_tokens` computes one token.
+    frozen: Any = None  # The `frozen.Frozen` part, which runs in inference mode, chosen by `choose`.
     rows_at_once = None  # Of a training batch, where memory is too short for all its rows.
     part = 0  # Of a training batch, while it is computed.
 
@@ -86,9 +88,22 @@ class FineTunedModel(keras.Model):
         for state, value in zip(states, np.random.default_rng(seed).integers(2**31, size=len(states)), strict=True):
             state.assign([value, 0])
 
-    def __call__(self, inputs, *args, **kwargs):
+    def __call__(self, inputs, *args, training=None, **kwargs):
+        inputs = _parted(inputs)[0]  # Keras builds the metrics with a whole batch.
         with lean.reading_first_token(self.read_at_first_token):
-            return super().__call__(_parted(inputs)[0], *args, **kwargs)  # Keras builds the metrics with a whole batch.
+            if self.frozen and (training or frozen.is_computed(inputs)):
+                return self.frozen(inputs, training)
+            return super().__call__(inputs, *args, training=training, **kwargs)
+
+    def choose(self, apply):
+        """Has a method's function choose what learns."""
+        apply(self)
+        self.frozen = frozen.of(self)
+
+    def above_frozen(self, x):
+        """Returns what stands for these inputs above the frozen part: its outputs, and what else is read."""
+        with lean.reading_first_token(self.read_at_first_token):
+            return self.frozen.inputs(x)
 
     def train_step(self, data):
         """Keras's, with the objectives' part in it."""

@@ -1,6 +1,7 @@
 """The only file that may touch Keras names with a leading underscore. Each use says why and what would end it."""
 
 import contextlib
+import types
 from typing import ClassVar
 
 import keras
@@ -89,6 +90,63 @@ def bottlenecks(model):
         if known & floats & set().union(*reads[number + 1 :]) == own & floats != set():
             found.append(op)
     return [op for op in found if isinstance(op, keras.layers.Layer)]
+
+
+class Part(keras.layers.Layer):
+    """Computes some tensors of a functional model from others of it. The layers stay the model's.
+
+    Public Keras makes another model for that, after which all layers have nodes of two.
+
+    Args:
+        model: functional keras.Model.
+        given: dict of its KerasTensors by name. wanted: one, or a dict of them.
+
+    Input shape: dict of tensors, those of the names in `reads`.
+    """
+
+    def __init__(self, model, given, wanted):
+        super().__init__(dtype="float32", autocast=False)
+        nodes, read = _nodes_between(model, given.values(), keras.tree.flatten(wanted))
+        # Hidden in it from Keras, which would make them parts of this layer.
+        self.hidden = types.SimpleNamespace(nodes=nodes, given=given, wanted=wanted)
+        self.reads = [name for name, tensor in given.items() if id(tensor) in read]
+
+    @property
+    def layers(self):
+        """The layers that it calls."""
+        return [node.operation for node in self.hidden.nodes if isinstance(node.operation, keras.layers.Layer)]
+
+    def call(self, inputs, training=None):
+        found = {id(self.hidden.given[name]): inputs[name] for name in self.reads}
+        for node in self.hidden.nodes:
+            args, kwargs = node.arguments.fill_in(found)
+            if "training" in getattr(node.operation, "_call_context_args", ()):
+                kwargs["training"] = training
+            outputs = keras.tree.flatten(node.operation(*args, **kwargs))
+            found.update(zip(map(id, node.outputs), outputs, strict=True))
+        return keras.tree.map_structure(lambda tensor: found[id(tensor)], self.hidden.wanted)
+
+
+def _nodes_between(model, given, wanted):
+    """Returns the nodes that lead from given to wanted KerasTensors, in order, and the ids of those given they read."""
+    given, nodes, read, left = {id(tensor) for tensor in given}, set(), set(), list(wanted)
+    while left:
+        tensor = left.pop()
+        if id(tensor) in given:
+            read.add(id(tensor))
+            continue
+        history = tensor._keras_history
+        node = history.operation._inbound_nodes[history.node_index]
+        if id(node) not in nodes:
+            nodes.add(id(node))
+            left += node.input_tensors
+    ordered = (node for depth in sorted(model._nodes_by_depth, reverse=True) for node in model._nodes_by_depth[depth])
+    return [node for node in ordered if id(node) in nodes], read
+
+
+def read_by(layer):
+    """Returns what the only call of a layer of a functional model reads: a KerasTensor, or a dict of them."""
+    return layer._inbound_nodes[0].arguments.args[0]
 
 
 def all_layers(model):
@@ -223,7 +281,7 @@ def set_feed_forward_activation(encoder, activation):
 
 def maker(layer, name):
     """Returns the layer whose only call makes the input `name` of a layer of a functional model, or None."""
-    operation = layer._inbound_nodes[0].arguments.args[0][name]._keras_history.operation
+    operation = read_by(layer)[name]._keras_history.operation
     return operation if len(operation._inbound_nodes) == 1 else None
 
 

@@ -52,6 +52,18 @@ def test_the_longest_rows_are_tried(make_tiny, csv, tmp_path, monkeypatch):
     assert widths == [22]  # 19 words, an unknown one, two marks.
 
 
+def test_what_is_frozen_is_counted_once(make_tiny, csv, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERASFT_HOME", str(tmp_path / "home"))
+    seconds = iter([5.0])
+    monkeypatch.setattr(dry_run, "_seconds", lambda function: next(seconds))
+    forecast = dry_run.dry_run(recipe(make_tiny, csv, tmp_path, method="linear_probe", epochs=4))
+    first, *others = forecast.epoch_seconds
+    assert others == [others[0]] * 3
+    # The rows tried are some of the longest and some of middle length: 24 of 60.
+    assert 5 < first - others[0] < 5 * 60 / 24
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.slow
 def test_stages_are_tried_each(make_tiny, csv, tmp_path):
     forecast = dry_run.dry_run(recipe(make_tiny, csv, tmp_path, method="lp_ft", epochs=2))

@@ -17,19 +17,25 @@ from kerasft.fine_tuner import FineTuner, load
 
 
 class Clock(keras.callbacks.Callback):
-    """Puts the seconds of an epoch's training, without its validation, into the logs.
+    """Puts the seconds of an epoch's training, without its validation, into the logs; the first has what comes before.
 
     Logs are kept with the checkpoint, so an interrupted run knows the seconds of its epochs before.
     """
 
+    began: float | None = None
+
+    def on_train_begin(self, logs=None):
+        self.began = time.monotonic()  # Frozen layers run next, for all epochs.
+
     def on_epoch_begin(self, epoch, logs=None):
-        self.began, self.seconds = time.monotonic(), None
+        self.began, self.seconds = self.began or time.monotonic(), None
 
     def on_test_begin(self, logs=None):
         self.seconds = time.monotonic() - self.began
 
     def on_epoch_end(self, epoch, logs=None):
         logs["seconds"] = self.seconds or time.monotonic() - self.began
+        self.began = None
 
 
 def main(job, began):

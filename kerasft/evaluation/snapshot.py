@@ -14,6 +14,7 @@ from kerasft.evaluation import figures
 from kerasft.evaluation._markup import clip
 from kerasft.pipeline import batching
 
+ROWS = 32  # of a batch
 EXAMPLES, SHOWN = 500, 8  # that are predicted after each epoch, and of those in the table
 LINE, LINES = 60, 3  # characters of a line and lines of a cell
 
@@ -36,6 +37,8 @@ class Snapshot:
         self.model = model
         self.frame = frame.sample(min(len(frame), EXAMPLES), random_state=0)
         self.examples = task.examples(self.frame, preprocessor, with_targets=False)
+        self.batches = batching.ordered_batches(self.examples, ROWS)
+        self.part, self.computed = None, []
 
     def __call__(self):
         task, head, outputs = self.task, self.frame.head(SHOWN), self.outputs()
@@ -52,10 +55,17 @@ class Snapshot:
 
     def outputs(self):
         """Returns the model's raw outputs row by row, without `predict`, which would trace a graph for each width."""
-        batches = batching.ordered_batches(self.examples, 32)
-        dataset = batching.dataset(self.examples, lambda: batches)
-        made = [self.model(inputs, training=False).numpy() for (inputs,) in dataset]
-        return np.concatenate(made)[np.argsort(np.concatenate(batches))]
+        made = [self.model(inputs, training=False).numpy() for inputs in self._inputs()]
+        return np.concatenate(made)[np.argsort(np.concatenate(self.batches))]
+
+    def _inputs(self):
+        """Returns the model's inputs batch by batch; where a part of it is frozen, what that part made of them."""
+        inputs = (inputs for (inputs,) in batching.dataset(self.examples, lambda: self.batches))
+        if not self.model.frozen:
+            return inputs
+        if self.part is not self.model.frozen:
+            self.part, self.computed = self.model.frozen, [*map(self.model.above_frozen, inputs)]
+        return self.computed
 
 
 def table(inputs, frame, decoded):

@@ -8,7 +8,8 @@ from kerasft.methods.base import Method
 class Freeze(Method):
     """Freezes the embeddings or stem and the first blocks of the backbone; the rest and the head learn.
 
-    The lower layers hold what is common to all tasks. Freezing them saves the time and memory of their gradients.
+    The lower layers hold what is common to all tasks. Freezing them saves the time and memory of their gradients, and
+    over several epochs of all that lies below the first block that learns, which runs once, in inference mode.
 
     Args:
         blocks: int. Number of blocks to freeze, from the input upwards, with all that lies below them.

@@ -2,8 +2,6 @@
 
 from typing import ClassVar
 
-import keras
-
 from kerasft import weights
 from kerasft.methods.base import Method
 
@@ -12,7 +10,8 @@ class LinearProbe(Method):
     """Trains the head on the features of a frozen backbone.
 
     Fast and small, and hard to overfit; falls behind `full` where the data differ from those of the pretraining.
-    The backbone runs in inference mode: no dropout, BatchNorm statistics as pretrained.
+    The backbone runs in inference mode, and over several epochs only once: no dropout, BatchNorm statistics as
+    pretrained.
 
     Example: >>> kerasft.FineTuner(task="image_classification", backbone=…, method="linear_probe")
     Source: Alain & Bengio 2016, https://arxiv.org/abs/1610.01644.
@@ -21,8 +20,4 @@ class LinearProbe(Method):
     learning_rate: ClassVar[dict] = {"text": 5e-3, "image": 5e-3}
 
     def apply(self, model):
-        for layer in model.layers:
-            layer.trainable = layer is model.head
-        for layer in weights.layers_below_head(model):
-            if isinstance(layer, keras.layers.Dropout):
-                layer.rate = 0.0  # Keras drops out in layers that do not learn, too.
+        weights.train_only(model, [])

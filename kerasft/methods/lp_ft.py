@@ -1,7 +1,5 @@
 """First the head alone, then everything."""
 
-import keras
-
 from kerasft import weights
 from kerasft.errors import UserError
 from kerasft.methods.base import Method, Stage
@@ -29,12 +27,9 @@ class LPFT(Method):
             raise UserError(f"lp_ft: probe_learning_rate must be above 0. Received: {probe_learning_rate!r}")
         self.probe_epochs = probe_epochs
         self.probe_learning_rate = probe_learning_rate
-        self.rates_before = {}
 
     def apply(self, model):
         weights.train_all(model)
-        for layer, rate in self.rates_before.items():
-            layer.rate = rate
 
     def stages(self, model, epochs):
         if epochs <= self.probe_epochs:
@@ -44,9 +39,6 @@ class LPFT(Method):
             Stage("all", epochs - self.probe_epochs, self.apply),
         ]
 
-    def _train_head(self, model):
+    @staticmethod
+    def _train_head(model):
         weights.train_only(model, [])
-        for layer in weights.layers_below_head(model):
-            if isinstance(layer, keras.layers.Dropout):
-                self.rates_before.setdefault(layer, layer.rate)
-                layer.rate = 0.0  # The backbone is in inference mode, as for `linear_probe`.

@@ -5,8 +5,6 @@ import functools
 import math
 from typing import Any
 
-import keras
-
 from kerasft import deltas, registry, weights
 from kerasft.errors import UserError, nearest
 from kerasft.methods.base import Method
@@ -64,7 +62,7 @@ class Stages(Method):
         self.learning_rate = shared  # type: ignore[misc]  # That of its class stands for any methods.
         self.starts_as_pretrained = all(part.method.starts_as_pretrained for part in self.parts)
         self.shares_base = all(part.method.shares_base for part in self.parts)
-        self.deltas, self.dropout_rates = [], []
+        self.deltas = []
 
     def get_config(self):
         """Returns the arguments."""
@@ -81,8 +79,6 @@ class Stages(Method):
             made = [delta for _, delta in deltas.of(model) if id(delta) not in known]
             known |= {id(delta) for delta in made}
             self.deltas.append(made)
-        dropouts = [layer for layer in weights.layers_below_head(model) if isinstance(layer, keras.layers.Dropout)]
-        self.dropout_rates = [(layer, layer.rate) for layer in dropouts]
 
     def apply(self, model):
         learned = {}
@@ -116,8 +112,6 @@ class Stages(Method):
 
     def _begin(self, number, apply, model):
         """Chooses what a stage trains, whatever those before it froze, and no weights that others made."""
-        for layer, rate in self.dropout_rates:
-            layer.rate = rate
         apply(model)
         for other, made in enumerate(self.deltas):
             for delta in made if other != number else ():

@@ -26,6 +26,8 @@ class Objective:
         name: str. In `History` and TensorBoard; two objectives of a model differ in it.
         mixes: bool. True if `forward` makes rows out of several and `loss` scores them by the targets of each.
         has_term: bool. False for an objective that overrides neither `loss` nor the call, and has nothing to show.
+        takes_features: bool. True if it leaves alone the model's inputs and what frozen layers make of them, so that
+            this may be computed once, for all epochs.
         extra: None, or what a step needs beside its batch: an object with `signature` (`tf.TensorSpec`s),
             `gather(rows)` (arrays for these row numbers of the training data) and `finish(tensors)`, in the graph.
     """
@@ -33,6 +35,7 @@ class Objective:
     name: ClassVar[str]
     mixes: ClassVar[bool] = False
     has_term: ClassVar[bool] = True
+    takes_features: bool = False
     extra: Any = None
 
     def prepare(self, tuner, frame):

@@ -25,6 +25,7 @@ class ClassBalanced(Objective):
     """
 
     name: ClassVar[str] = "class_balanced"
+    takes_features = True
 
     def __init__(self, beta=0.999):
         check("class_balanced", "beta", beta, 0)

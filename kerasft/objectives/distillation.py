@@ -51,6 +51,7 @@ class Distillation(Objective):
         self.weight = weight
         self.hidden = hidden
         self.attention = attention
+        self.takes_features = not (hidden or attention)
         self.inner: Any = None
         self.local = threading.local()
 

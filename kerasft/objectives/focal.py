@@ -24,6 +24,7 @@ class Focal(Objective):
     """
 
     name: ClassVar[str] = "focal"
+    takes_features = True
 
     def __init__(self, gamma=2.0):
         check("focal", "gamma", gamma, 0)

@@ -26,6 +26,7 @@ class L2SP(Objective):
     """
 
     name: ClassVar[str] = "l2_sp"
+    takes_features = True
 
     def __init__(self, alpha=0.1, beta=0.01):
         check("l2_sp", "alpha", alpha, 0)

@@ -27,6 +27,7 @@ class Mixout(Objective):
 
     name: ClassVar[str] = "mixout"
     has_term: ClassVar[bool] = False
+    takes_features = True
 
     def __init__(self, rate=0.7):
         check("mixout", "rate", rate, 0)

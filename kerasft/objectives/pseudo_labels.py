@@ -31,6 +31,7 @@ class PseudoLabels(Objective):
     """
 
     name: ClassVar[str] = "pseudo_labels"
+    takes_features = True
 
     def __init__(self, data, threshold=0.95, weight=1.0):
         check("pseudo_labels", "threshold", threshold, 0, 1)

@@ -23,6 +23,7 @@ class RDrop(Objective):
     """
 
     name: ClassVar[str] = "r_drop"
+    takes_features = True
 
     def __init__(self, alpha=1.0):
         check("r_drop", "alpha", alpha, 0)

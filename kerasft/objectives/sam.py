@@ -23,6 +23,7 @@ class Sam(Objective):
     """
 
     name: ClassVar[str] = "sam"
+    takes_features = True
 
     def __init__(self, rho=0.05):
         check("sam", "rho", rho, 0, low_is_allowed=False)

@@ -1,6 +1,9 @@
 """Image files, encoded bytes or arrays to what a backbone was trained on."""
 
 import dataclasses
+import hashlib
+import json
+import os
 
 import keras
 import numpy as np
@@ -72,6 +75,16 @@ class Images:
     def __len__(self):
         return len(self.values)
 
+    def digest(self):
+        """Returns the SHA-256 of all inputs that are made of them; of files, names, sizes and times stand for them."""
+        found = hashlib.sha256(json.dumps(self.preprocessor.get_config(), sort_keys=True).encode())
+        if self.values.dtype != object:
+            found.update(np.ascontiguousarray(self.values).data)
+            return found.hexdigest()
+        for image in map(_file_state, self.values) if self.are_paths else self.values:
+            found.update(hashlib.sha256(image).digest())
+        return found.hexdigest()
+
     @property
     def signature(self):
         """The `tf.TensorSpec` of what `gather` returns."""
@@ -119,6 +132,11 @@ def encode(image):
         with open(image, "rb") as file:
             return file.read()
     return tf.io.encode_png(_with_channels(image).astype("uint8")).numpy()
+
+
+def _file_state(path):
+    status = os.stat(path)
+    return repr((os.path.abspath(path), status.st_size, status.st_mtime_ns)).encode()
 
 
 def _with_channels(image):

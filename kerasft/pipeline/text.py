@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import dataclasses
+import hashlib
 import os
 
 import keras
@@ -117,6 +118,13 @@ class TokenizedText:
     def lengths(self):
         """Tokens of each row, `(rows,)` int64."""
         return np.diff(self.offsets)
+
+    def digest(self):
+        """Returns the SHA-256 of all inputs that are made of them."""
+        found = hashlib.sha256(repr((self.preprocessor.inputs, self.preprocessor.pad_id)).encode())
+        for array in (self.token_ids, self.segment_ids, self.offsets):
+            found.update(np.ascontiguousarray(array).data)
+        return found.hexdigest()
 
     @property
     def signature(self):

@@ -26,7 +26,7 @@ class ClassificationHead(keras.layers.Layer):
 
     Input shape: `{"tokens": (batch, length, width), "mask": (batch, length)}` or
         `{"pooled": (batch, width)}` or `{"image": (batch, height, width, channels)}` or
-        `{"image": (batch, patches, channels)}`; `reads` says which.
+        `{"image": (batch, patches, channels)}`; `reads` says which. Or what `pool` made of it, `(batch, width)`.
     Output shape: `(batch, num_classes)` float32 logits.
     """
 
@@ -45,9 +45,11 @@ class ClassificationHead(keras.layers.Layer):
         self.built = True
 
     def call(self, features, training=False):
-        return self.logits(self.dropout(self._pool(features), training=training))
+        pooled = self.pool(features) if isinstance(features, dict) else features
+        return self.logits(self.dropout(pooled, training=training))
 
-    def _pool(self, features):
+    def pool(self, features):
+        """Returns one vector an example, `(batch, width)`; nothing of it learns."""
         if "image" in features:
             return keras.ops.mean(features["image"], axis=range(1, len(features["image"].shape) - 1))
         if self.pooling == "pooled":

@@ -91,9 +91,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.position.step = batch + 1
         if self.position.step == self.steps:  # What follows soon, the end of the epoch, saves.
             return
-        if self.signals.received:
-            self.save()
-            self._leave()
+        self.leave_if_asked()
         if self.position.step % self.every == 0:
             self.save(wait=False)
 
@@ -106,6 +104,12 @@ class Checkpoint(keras.callbacks.Callback):
         )
         self.save()
         if self.signals.received:
+            self._leave()
+
+    def leave_if_asked(self):
+        """Saves and raises Interrupted after a signal."""
+        if self.signals.received:
+            self.save()
             self._leave()
 
     def save(self, wait=True):

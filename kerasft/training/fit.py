@@ -13,7 +13,7 @@ import tensorflow as tf
 from kerasft import steps, surgery
 from kerasft.errors import Diverged, UserError
 from kerasft.pipeline import batching
-from kerasft.training import checkpoint, optimizer, store
+from kerasft.training import checkpoint, features, optimizer, store
 from kerasft.training.signals import Signals
 
 LOWER = 0.1  # Of the learning rate, after training diverged.
@@ -122,8 +122,6 @@ def fit(model, task, stages, data, settings, callbacks):
                 span = Span(stage, first, last, _schedule_epochs(stages, number))
                 train = functools.partial(_fit_stage, model, task, span, data, settings, made)
                 position = _lowering(train, settings)
-            else:
-                stage.apply(model)  # Done before; the next one may build on it, as where it turned off dropout.
             first = last
             if position.is_stopped:
                 break
@@ -147,7 +145,7 @@ def _lowering(train, settings):
 
 def _begin_stage(model, task, span, settings, steps_an_epoch):
     """Chooses what learns and compiles the model for it."""
-    span.stage.apply(model)
+    model.choose(span.stage.apply)
     for objective in model.objectives:
         objective.attach(model)
     peak = span.stage.learning_rate or settings.learning_rate
@@ -170,13 +168,16 @@ def _fit_stage(model, task, span, data, settings, make_callbacks):
         )
     if saver.saved:
         _go_on(model, span, saver.saved, begin)
+    if settings.lower_rate_on_nan and not saver.saved:
+        saver.save()  # Even the first steps can be gone back on.
+    callbacks = Callbacks(callbacks, add_history=True, model=model, epochs=span.last, steps=saver.steps)
+    callbacks.on_train_begin()  # Whoever measures the training shall see what now comes, too.
+    if settings.replicas == 1:
+        data = features.once(model, data, span.last - span.first, saver.leave_if_asked)
     if (begin.epoch, begin.step) == (span.first, 0):  # Within a stage it must stay what it is: parts round otherwise.
         begin.rows_at_once = _rows_at_once(model, data[0], settings) if settings.may_part else None
     model.rows_at_once = begin.rows_at_once
-    callbacks = Callbacks(callbacks, add_history=True, model=model, epochs=span.last, steps=saver.steps)
     train = functools.partial(_train, model, data, settings, callbacks)
-    if settings.lower_rate_on_nan and not saver.saved:
-        saver.save()  # Even the first steps can be gone back on.
     if begin.step:
         surgery.build_metrics(model, data[0].targets[:1])  # The sums of the epoch's first steps go into them.
         train(range(begin.epoch, begin.epoch + 1), begin.step)
@@ -185,7 +186,6 @@ def _fit_stage(model, task, span, data, settings, make_callbacks):
         train(range(saver.position.epoch, span.last))
     else:  # Only what comes after the last epoch is left.
         callbacks.done = 0
-        callbacks.on_train_begin()
         callbacks.on_train_end()
     return saver.position
 

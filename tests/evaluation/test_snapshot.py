@@ -10,6 +10,7 @@ from tensorboard.plugin_util import markdown_to_safe_html
 
 from kerasft.evaluation import figures, snapshot
 from kerasft.evaluation.snapshot import Snapshot
+from kerasft.methods import Freeze, LinearProbe
 from kerasft.model import FineTunedModel
 from kerasft.tasks.image_classification import ImageClassification
 from kerasft.tasks.text_classification import TextClassification
@@ -39,6 +40,21 @@ def text_snapshot(tiny_bert, frame, **kwargs):
     frame = task.prepare(frame)
     preprocessor = task.preprocessor(tiny_bert)
     return Snapshot(task, FineTunedModel(tiny_bert.backbone, task.head(tiny_bert)), preprocessor, frame)
+
+
+def test_what_is_frozen_is_computed_once(tiny_bert):
+    frame = pd.DataFrame({"text": ["a good film", "bad", "so so"], "label": ["a", "b", "a"]})
+    shown = text_snapshot(tiny_bert, frame)
+    expected, model = shown.outputs(), shown.model
+    model.choose(LinearProbe().apply)
+    np.testing.assert_allclose(shown.outputs(), expected, atol=1e-6)
+    first = shown.computed
+    model.head.logits.bias.assign([1.0, 0.0])
+    np.testing.assert_allclose(shown.outputs(), expected + [1.0, 0.0], atol=1e-6)
+    assert shown.computed is first
+    model.choose(Freeze(blocks=1).apply)
+    np.testing.assert_allclose(shown.outputs(), expected + [1.0, 0.0], atol=1e-6)
+    assert shown.computed is not first
 
 
 def test_nothing_in_an_example_is_taken_for_markdown_or_html():

@@ -1,7 +1,5 @@
-import keras
 import pytest
 
-from kerasft import weights
 from kerasft.errors import UserError
 from kerasft.methods import LPFT
 from kerasft.model import FineTunedModel
@@ -13,10 +11,6 @@ def model(tiny_bert):
     return FineTunedModel(tiny_bert.backbone, ClassificationHead(2, ("tokens", "mask")))
 
 
-def dropout_rates(model):
-    return {layer.rate for layer in weights.layers_below_head(model) if isinstance(layer, keras.layers.Dropout)}
-
-
 def test_the_head_then_everything(model):
     probe, full = LPFT(probe_epochs=2).stages(model, 5)
     assert (probe.epochs, full.epochs) == (2, 3)
@@ -24,18 +18,16 @@ def test_the_head_then_everything(model):
     assert not full.continues
     probe.apply(model)
     assert [weight.path for weight in model.trainable_weights] == ["head/logits/kernel", "head/logits/bias"]
-    assert dropout_rates(model) == {0.0}
     full.apply(model)
     assert len(model.trainable_weights) == len(model.weights)
 
 
-def test_dropout_comes_back(model):
-    before = dropout_rates(model)
-    method = LPFT()
-    probe, full = method.stages(model, 2)
-    probe.apply(model)
-    full.apply(model)
-    assert dropout_rates(model) == before != {0.0}
+def test_the_backbone_is_in_inference_mode_while_the_head_learns(model):
+    probe, full = LPFT().stages(model, 2)
+    model.choose(probe.apply)
+    assert model.frozen.blocks == 2
+    model.choose(full.apply)
+    assert model.frozen is None
 
 
 def test_too_few_epochs(model):

@@ -62,7 +62,7 @@ def pooled(pooling, tokens, mask):
     from kerasft.tasks._classification import ClassificationHead
 
     head = ClassificationHead(2, ("tokens", "mask"), pooling)
-    return head._pool({"tokens": tf.constant(tokens), "mask": tf.constant(mask)}).numpy()
+    return head.pool({"tokens": tf.constant(tokens), "mask": tf.constant(mask)}).numpy()
 
 
 def test_pooling():
