@@ -168,9 +168,9 @@ def _fit_stage(model, task, span, data, settings, make_callbacks):
         )
     if saver.saved:
         _go_on(model, span, saver.saved, begin)
+    callbacks = Callbacks(callbacks, add_history=True, model=model, epochs=span.last, steps=saver.steps)
     if settings.lower_rate_on_nan and not saver.saved:
         saver.save()  # Even the first steps can be gone back on.
-    callbacks = Callbacks(callbacks, add_history=True, model=model, epochs=span.last, steps=saver.steps)
     callbacks.on_train_begin()  # Whoever measures the training shall see what now comes, too.
     if settings.replicas == 1:
         data = features.once(model, data, span.last - span.first, saver.leave_if_asked)
