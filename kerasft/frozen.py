@@ -22,15 +22,22 @@ def of(model):
     below = list(operations)
     if model.head in below:  # Nothing learns, which `fit` refuses.
         return None
+    _, blocks = weights.blocks(model.backbone_layers)
     if model.head is model.operations[len(below)] and hasattr(model.head, "pool"):
         last = model.head
-    else:
+    elif _whole(blocks, below):
         last = next((layer for layer in reversed(surgery.bottlenecks(model)) if layer in below), None)
         below = below[: below.index(last) + 1] if last else []
-    known = {id(layer) for layer in weights.unnested(layer for layer in below if isinstance(layer, keras.layers.Layer))}
-    _, blocks = weights.blocks(model.backbone_layers)
-    whole = sum(all(id(layer) in known for layer in layers) for layers in blocks.values())
+    else:
+        return None
+    whole = _whole(blocks, below)
     return Frozen(model, last, whole, len(blocks)) if whole or (last is model.head and not blocks) else None
+
+
+def _whole(blocks, operations):
+    """Returns how many blocks have all their layers among these operations."""
+    known = {id(layer) for layer in weights.unnested(o for o in operations if isinstance(o, keras.layers.Layer))}
+    return sum(all(id(layer) in known for layer in layers) for layers in blocks.values())
 
 
 class Frozen:

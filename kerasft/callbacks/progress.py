@@ -21,31 +21,30 @@ class Progress(keras.callbacks.Callback):
     def __init__(self, rows, stream=None):
         super().__init__()
         self.rows = rows
-        self.stream = stream or sys.stderr
-        self.interval_seconds = 0.5 if self.stream.isatty() else 10.0
+        self.line = Line(stream)
         self.trained = 0
         self.spent_seconds = 0.0
         self.seconds: float | None = None
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch, self.first = epoch, None
-        self.began = self.shown = time.monotonic()
+        self.began = time.monotonic()
+        self.line.begin()
 
     def on_train_batch_begin(self, batch, logs=None):
         if self.first is None:
             self.first = batch
 
     def on_train_batch_end(self, batch, logs=None):
-        now = time.monotonic()
-        if now - self.shown < self.interval_seconds:
+        if not self.line.is_due():
             return
-        self.shown = now
+        now = time.monotonic()
         done = (batch + 1) / self.params["steps"]
         rows = done * self.rows - self._rows_before()
         rate = rows / (now - self.began)
         rows_left = (self.params["epochs"] - self.epoch - done) * self.rows
         rate_of_all = (self.trained + rows) / (self.spent_seconds + now - self.began)
-        self._show(f"step {batch + 1}/{self.params['steps']}", logs, rate, f"{_clock(rows_left / rate_of_all)} left")
+        self._show(f"step {batch + 1}/{self.params['steps']}", logs, rate, f"{clock(rows_left / rate_of_all)} left")
 
     def on_test_begin(self, logs=None):
         self.seconds = time.monotonic() - self.began
@@ -57,22 +56,48 @@ class Progress(keras.callbacks.Callback):
         rows = self.rows - self._rows_before()
         self.trained += rows
         self.spent_seconds += now - self.began
-        self._show("done", logs, rows / seconds, f"{_clock(now - self.began)}", last=True)
+        self._show("done", logs, rows / seconds, f"{clock(now - self.began)}", last=True)
 
     def _rows_before(self):
         """Returns the rows of this epoch that a process before this trained on."""
         return self.first / self.params["steps"] * self.rows if self.first else 0
 
-    def _show(self, where, logs, rate, clock, last=False):
+    def _show(self, where, logs, rate, duration, last=False):
         values = "  ".join(f"{name} {value:.4f}" for name, value in (logs or {}).items())
-        line = f"epoch {self.epoch + 1}/{self.params['epochs']}  {where}  {values}  {rate:.0f} examples/s  {clock}"
+        epoch = f"epoch {self.epoch + 1}/{self.params['epochs']}"
+        self.line.show(f"{epoch}  {where}  {values}  {rate:.0f} examples/s  {duration}", last)
+
+
+class Line:
+    """A line on a text stream, standard error by default: redrawn on a terminal, elsewhere printed now and then."""
+
+    def __init__(self, stream=None):
+        self.stream = stream or sys.stderr
+        self.interval_seconds = 0.5 if self.stream.isatty() else 10.0
+        self.begin()
+
+    def begin(self):
+        """Has the first interval begin now."""
+        self.shown = time.monotonic()
+
+    def is_due(self):
+        """Returns True if an interval is over, and begins the next one."""
+        now = time.monotonic()
+        if now - self.shown < self.interval_seconds:
+            return False
+        self.shown = now
+        return True
+
+    def show(self, line, last=False):
+        """Shows `line` in place of the one before, unless that was the last."""
         if not self.stream.isatty():
             print(line, file=self.stream, flush=True)
         else:
             print(f"\r\x1b[2K{line}", end="\n" if last else "", file=self.stream, flush=True)
 
 
-def _clock(seconds):
+def clock(seconds):
+    """Returns a duration as minutes and seconds, or with hours if there are any."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

@@ -14,7 +14,6 @@ from kerasft.evaluation import figures
 from kerasft.evaluation._markup import clip
 from kerasft.pipeline import batching
 
-ROWS = 32  # of a batch
 EXAMPLES, SHOWN = 500, 8  # that are predicted after each epoch, and of those in the table
 LINE, LINES = 60, 3  # characters of a line and lines of a cell
 
@@ -37,7 +36,7 @@ class Snapshot:
         self.model = model
         self.frame = frame.sample(min(len(frame), EXAMPLES), random_state=0)
         self.examples = task.examples(self.frame, preprocessor, with_targets=False)
-        self.batches = batching.ordered_batches(self.examples, ROWS)
+        self.batches = batching.ordered_batches(self.examples, batching.ROWS)
         self.part, self.computed = None, []
 
     def __call__(self):

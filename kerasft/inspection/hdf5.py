@@ -26,12 +26,15 @@ def arrays(source, origin):
         references, a group within itself, plug-in filters, damaged heaps of strings, and more than the file can hold.
     """
     with opened(source, origin) as file, _bytes_of(source) as content:
-        _check_strings(file, content, origin)
-        stored, found, total = len(content), {}, 0
-        for dataset in (item for item in _objects(file, origin) if not hasattr(item, "keys")):
-            _check_dataset(dataset, origin)
-            found[dataset.name.lstrip("/")] = dataset.shape
-            total += math.prod(dataset.shape) * dataset.dtype.itemsize
+        strings, stored, found, total = _Strings(file, content, origin), len(content), {}, 0
+        for item in _objects(file, origin):
+            if _check_attributes(item, origin):
+                strings.add(item)
+            if hasattr(item, "keys"):
+                continue
+            _check_dataset(item, origin)
+            found[item.name.lstrip("/")] = item.shape
+            total += math.prod(item.shape) * item.dtype.itemsize
             if total > declared_bytes(stored):
                 raise refused(origin, f"a file of {stored:,} bytes declares too much content", f"{total:,} bytes")
         return found
@@ -76,20 +79,28 @@ def _bytes_of(source):
         yield source.read()
 
 
-def _check_strings(file, content, origin):
-    """Refuses a file whose strings HDF5 would never come back from, or give more memory than such a file can need."""
-    if file.id.get_create_plist().get_sizes() != (8, 8) or file.userblock_size:
-        raise refused(origin, "addresses and lengths must have 8 bytes, from the file's start", "others")
-    _hdf5_strings.check_heaps(content, origin)
-    total = headers = 0
-    for item in _objects(file, origin):
-        if _check_attributes(item, origin):
-            attributes, declared, size = _hdf5_strings.declared(content, _address(item), origin)
-            total, headers = total + declared, headers + size
-            is_too_much = total > declared_bytes(len(content)) or headers > len(content)
-            if is_too_much or attributes != len(item.attrs):
-                what = f"{item.name}, {attributes} attributes, up to there {total:,} bytes"
-                raise refused(origin, "attributes declare more than the file can hold", what)
+class _Strings:
+    """Adds up what the attributes of a file claim for strings of any length.
+
+    HDF5 never comes back from some heaps of strings, which are refused at once, and takes memory before it looks.
+    """
+
+    def __init__(self, file, content, origin):
+        if file.id.get_create_plist().get_sizes() != (8, 8) or file.userblock_size:
+            raise refused(origin, "addresses and lengths must have 8 bytes, from the file's start", "others")
+        _hdf5_strings.check_heaps(content, origin)
+        self.content = content
+        self.origin = origin
+        self.total = self.headers = 0
+
+    def add(self, item):
+        """Refuses a group or array with which they are more than the file can hold."""
+        attributes, declared, size = _hdf5_strings.declared(self.content, _address(item), self.origin)
+        self.total, self.headers = self.total + declared, self.headers + size
+        is_too_much = self.total > declared_bytes(len(self.content)) or self.headers > len(self.content)
+        if is_too_much or attributes != len(item.attrs):
+            what = f"{item.name}, {attributes} attributes, up to there {self.total:,} bytes"
+            raise refused(self.origin, "attributes declare more than the file can hold", what)
 
 
 def _objects(file, origin):

@@ -15,9 +15,9 @@ import numpy as np
 import tensorflow as tf
 
 from kerasft import __version__, cache, frozen, weights
+from kerasft.callbacks.progress import Line, clock
 from kerasft.pipeline import batching
 
-ROWS = 32  # Of a batch while features are computed.
 BFLOAT16 = tf.bfloat16.as_numpy_dtype
 SHARE = 0.2  # Of the disk that is free, for the features of all runs; the oldest make room.
 
@@ -88,7 +88,7 @@ def is_worth_it(model, epochs):
     return bool(model.frozen) and epochs > 1 and all(objective.takes_features for objective in model.objectives)
 
 
-def once(model, data, epochs, check=lambda: None):
+def once(model, data, epochs, check):
     """Returns `Features` of training and validation examples where that saves time, otherwise the examples.
 
     Without dropout in it, the frozen part gives in every epoch the same, but for the rounding of batches of other rows.
@@ -112,7 +112,7 @@ def once(model, data, epochs, check=lambda: None):
 def _features(model, examples, check):
     """Returns the `Features` of these examples, from the disk if they were computed before."""
     by_token = examples.lengths is not None and not model.frozen.head
-    batches = batching.ordered_batches(examples, ROWS)
+    batches = batching.ordered_batches(examples, batching.ROWS)
     order, sizes = np.concatenate(batches), examples.lengths if by_token else np.ones(len(examples), int)
     starts = np.empty(len(examples), int)
     starts[order] = np.cumsum(sizes[order]) - sizes[order]
@@ -194,28 +194,22 @@ def _make_room(folder, size):
 
 
 class _Progress:
-    """A line on standard error: how far the frozen part is, how fast, how long still."""
+    """How far the frozen part is, how fast, how long still."""
 
     def __init__(self, part, rows):
         self.what = f"frozen layers once ({part.blocks} of {part.of_blocks} blocks)"
         self.rows, self.done = rows, 0
-        self.began = self.shown = time.monotonic()
-        self.interval_seconds = 0.5 if sys.stderr.isatty() else 10.0
+        self.began, self.line = time.monotonic(), Line()
 
     def add(self, rows):
         self.done += rows
-        now = time.monotonic()
-        if now - self.shown >= self.interval_seconds:
-            self.shown, rate = now, self.done / (now - self.began)
-            left = (self.rows - self.done) / rate
-            self._show(f"{self.done:,} of {self.rows:,} examples  {rate:.0f} examples/s  {left:.0f} s left")
+        if self.line.is_due():
+            rate = self.done / (time.monotonic() - self.began)
+            how_far = f"{self.done:,} of {self.rows:,} examples"
+            left = clock((self.rows - self.done) / rate)
+            self.line.show(f"{self.what}  {how_far}  {rate:.0f} examples/s  {left} left")
 
     def end(self, size):
         seconds = time.monotonic() - self.began
-        self._show(f"{self.rows:,} examples in {seconds:.1f} s, {size / 1e6:,.1f} MB in the cache", last=True)
-
-    def _show(self, line, last=False):
-        if sys.stderr.isatty():
-            print(f"\r\x1b[2K{self.what}  {line}", end="\n" if last else "", file=sys.stderr, flush=True)
-        else:
-            print(f"{self.what}  {line}", file=sys.stderr, flush=True)
+        examples = f"{self.rows:,} examples in {seconds:.1f} s"
+        self.line.show(f"{self.what}  {examples}, {size / 1e6:,.1f} MB in the cache", last=True)

@@ -96,7 +96,7 @@ def test_the_time_left_counts_validation_once_it_is_known(clock):
 
 
 def test_hours_are_shown():
-    assert [progress._clock(seconds) for seconds in (0.4, 59.6, 3599, 3600, 36061)] == [
+    assert [progress.clock(seconds) for seconds in (0.4, 59.6, 3599, 3600, 36061)] == [
         "0:00",
         "1:00",
         "59:59",
