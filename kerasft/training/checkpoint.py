@@ -93,7 +93,7 @@ class Checkpoint(keras.callbacks.Callback):
             return
         self.leave_if_asked()
         if self.position.step % self.every == 0:
-            self.save(wait=False)
+            self.save()
 
     def on_epoch_end(self, epoch, logs=None):
         history = self.position.history
@@ -112,8 +112,8 @@ class Checkpoint(keras.callbacks.Callback):
             self.save()
             self._leave()
 
-    def save(self, wait=True):
-        """Saves all there is; with `wait=False` while the training goes on."""
+    def save(self):
+        """Copies all there is, which is written while the training goes on."""
         variables = {f"variable.{i}": variable for i, variable in enumerate(self.model.variables)}
         variables |= _slots(self.model.optimizer) | _states(self.averages) | _metrics(self.model)
         arrays = {name: weights.view(variable) for name, variable in variables.items()}
@@ -125,7 +125,7 @@ class Checkpoint(keras.callbacks.Callback):
             "position": dataclasses.asdict(self.position),
             "searches": [_search(callback) for callback in self.searches],
         }
-        self.store.save(self.position.epoch * self.steps + self.position.step, arrays, words, wait)
+        self.store.save(self.position.epoch * self.steps + self.position.step, arrays, words)
 
     def _check_finite(self, variables, arrays):
         for name, array in arrays.items():
@@ -138,6 +138,7 @@ class Checkpoint(keras.callbacks.Callback):
         return f"epoch {epoch + 1}, step {step}" if step else f"the end of epoch {epoch}"
 
     def _leave(self):
+        self.store.wait()
         where = f"{self.position.epoch} epochs and {self.position.step} steps"
         raise Interrupted(
             f"Stopped by {self.signals.received} after {where}, kept in {self.store.directory}: the same call goes on."

@@ -25,6 +25,7 @@ def saved(tmp_path):
     made = Store(str(tmp_path / "checkpoint"))
     for number in (1, 2):
         made.save(number, ARRAYS, {"number": number})
+    made.wait()
     return made
 
 
@@ -49,9 +50,26 @@ def test_what_was_saved_is_read_again(saved):
         assert found.arrays[name].dtype == array.dtype and found.arrays[name].shape == array.shape
 
 
+@pytest.mark.parametrize("shape", [(), (0, 3), (7, 5)])
+def test_the_library_reads_what_was_written_in_pieces(tmp_path, monkeypatch, shape):
+    monkeypatch.setattr(store, "PIECE", 16)
+    monkeypatch.setattr(store, "FLUSHED", 100)
+    names = ["bool", "bfloat16", "float16", "float32", "float64", "int8", "int16", "int32", "int64"]
+    names += ["uint8", "uint16", "uint32", "uint64"]
+    arrays = {f"{name}/ä": np.random.default_rng(0).uniform(0, 3, shape).astype(name) for name in names}
+    made = Store(str(tmp_path / "checkpoint"))
+    made.save(1, arrays, {"text": "“ä”"})
+    found = made.newest()
+    assert found.words == {"text": "“ä”"} and found.arrays.names == set(arrays)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found.arrays[name], array)
+        assert found.arrays[name].dtype == array.dtype and found.arrays[name].shape == array.shape
+
+
 def test_the_newest_are_kept(saved):
     for number in (3, 10, 9):  # By number: clocks may be set back.
         saved.save(number, ARRAYS, {"number": number})
+    saved.wait()
     assert sorted(saved.numbers()) == [9, 10]
     assert saved.newest().words == {"number": 10}
 
@@ -62,10 +80,24 @@ def test_none_is_no_error(tmp_path):
 
 def test_written_while_the_caller_goes_on(tmp_path):
     made, array = Store(str(tmp_path / "checkpoint")), np.zeros(1000, "float32")
-    made.save(1, {"kernel": array}, {}, wait=False)
+    made.save(1, {"kernel": array}, {})
     array += 1  # As a step of training does.
     np.testing.assert_array_equal(made.newest().arrays["kernel"], np.zeros(1000))
     made.close()
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.ones((4, 3), "float32"), np.ones((3, 4), "float16"), np.arange(12.0).reshape(4, 3).T, np.ones(())],
+    ids=["shape", "type", "order", "number"],
+)
+def test_arrays_may_change_from_one_checkpoint_to_the_next(saved, array):
+    saved.save(3, {"kernel": array, "another": array}, {})
+    found = saved.newest().arrays
+    for name in ("kernel", "another"):
+        np.testing.assert_array_equal(found[name], array)
+        assert found[name].dtype == array.dtype and found[name].shape == array.shape
+    assert "step" not in found
 
 
 @pytest.mark.parametrize("file", [0, 1])
@@ -132,7 +164,7 @@ def test_a_moved_and_a_copied_store_are_read(saved, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "point", ["os.makedirs", "os.mkdir", "safetensors.numpy.save_file", "os.fsync", "os.open", "os.rename"]
+    "point", ["os.makedirs", "os.mkdir", "builtins.open", "os.fsync", "os.open", "os.rename"]
 )
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT, errno.EMFILE])
 def test_a_disk_that_fails_leaves_the_checkpoints_before(saved, monkeypatch, point, number):
@@ -143,6 +175,7 @@ def test_a_disk_that_fails_leaves_the_checkpoints_before(saved, monkeypatch, poi
         patch.setattr(point, fail)
         with pytest.raises(UserError, match=rf"(?s){os.strerror(number)}.*needs 0.0 MB, .* are free.*Received"):
             saved.save(3, ARRAYS, {"number": 3})
+            saved.wait()
     assert saved.newest().words == {"number": 2}
     saved.save(3, ARRAYS, {"number": 3})
     assert saved.newest().words == {"number": 3}
@@ -151,7 +184,7 @@ def test_a_disk_that_fails_leaves_the_checkpoints_before(saved, monkeypatch, poi
 
 def test_what_goes_wrong_in_the_background_is_raised_by_the_next_call(saved, monkeypatch):
     monkeypatch.setattr(os, "rename", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space")))
-    saved.save(3, ARRAYS, {}, wait=False)
+    saved.save(3, ARRAYS, {})
     with pytest.raises(UserError, match="No space"):
         saved.wait()
     saved.wait()
