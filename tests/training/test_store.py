@@ -9,6 +9,7 @@ import shutil
 import threading
 import warnings
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -54,9 +55,9 @@ def test_what_was_saved_is_read_again(saved):
 def test_the_library_reads_what_was_written_in_pieces(tmp_path, monkeypatch, shape):
     monkeypatch.setattr(store, "PIECE", 16)
     monkeypatch.setattr(store, "FLUSHED", 100)
-    names = ["bool", "bfloat16", "float16", "float32", "float64", "int8", "int16", "int32", "int64"]
-    names += ["uint8", "uint16", "uint32", "uint64"]
-    arrays = {f"{name}/ä": np.random.default_rng(0).uniform(0, 3, shape).astype(name) for name in names}
+    types = ["bool", ml_dtypes.bfloat16, "float16", "float32", "float64", "int8", "int16", "int32", "int64"]
+    types += ["uint8", "uint16", "uint32", "uint64"]
+    arrays = {f"{t}/ä": np.random.default_rng(0).uniform(0, 3, shape).astype(t) for t in map(np.dtype, types)}
     made = Store(str(tmp_path / "checkpoint"))
     made.save(1, arrays, {"text": "“ä”"})
     found = made.newest()
@@ -163,9 +164,7 @@ def test_a_moved_and_a_copied_store_are_read(saved, tmp_path):
         assert Store(str(tmp_path / name)).newest().words == {"number": 2}
 
 
-@pytest.mark.parametrize(
-    "point", ["os.makedirs", "os.mkdir", "builtins.open", "os.fsync", "os.open", "os.rename"]
-)
+@pytest.mark.parametrize("point", ["os.makedirs", "os.mkdir", "builtins.open", "os.fsync", "os.open", "os.rename"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT, errno.EMFILE])
 def test_a_disk_that_fails_leaves_the_checkpoints_before(saved, monkeypatch, point, number):
     def fail(*arguments, **options):
