@@ -29,6 +29,7 @@ def write_two(directory):
     made = store.Store(directory)
     for number in (1, 2):
         made.save(number, arrays, {"epoch": number})
+    made.wait()
     return made
 
 
