@@ -58,6 +58,7 @@ class Memory(threading.Thread):
     def __init__(self):
         super().__init__(daemon=True)
         self.peak = 0.0
+        self.looking = threading.Lock()  # What was seen before a restart must not be written after it.
         self.stopped = threading.Event()
         self.start()
 
@@ -68,9 +69,11 @@ class Memory(threading.Thread):
 
     def run(self):
         while not self.stopped.wait(0.005):
-            self.peak = max(self.peak, self.now)
+            with self.looking:
+                self.peak = max(self.peak, self.now)
 
     def restart(self):
         """Forgets the peak and returns what is resident now."""
-        self.peak = self.now
-        return self.peak
+        with self.looking:
+            self.peak = self.now
+            return self.peak
