@@ -28,15 +28,17 @@ class LoRA(Method):
         alpha: float above 0, or None for `2 * rank`. The update is multiplied by `alpha / rank`.
         dropout: float from 0 to 1. Of what the update reads, while training.
         layers: str or None. Regular expression searched in `layer.path`; finds Dense, EinsumDense, Embedding and
-            convolution layers. None takes queries and values, or in a backbone without them all kernels but embeddings.
+            convolution layers; `"query|value"` is the choice of the paper. None takes all Dense and EinsumDense layers,
+            which came closest to `full`, as Dettmers et al. 2023 found; in a backbone without them all convolutions.
         scale_by_root: bool. True multiplies by `alpha / sqrt(rank)` instead (rsLoRA): better for high ranks.
         use_dora: bool. True also learns the length of each output's kernel, apart from its direction (DoRA).
 
     Raises: UserError for arguments out of range, if no layer path matches `layers`, or without `layers` in a backbone
         that has no kernel at all.
     Example: >>> kerasft.FineTuner(task=…, backbone=…, method={"name": "lora", "rank": 16})
-    Source: Hu et al. 2021, https://arxiv.org/abs/2106.09685, section 4.1; rsLoRA: Kalajdzievski 2023,
-        https://arxiv.org/abs/2312.03732; DoRA: Liu et al. 2024, https://arxiv.org/abs/2402.09353, section 4.
+    Source: Hu et al. 2021, https://arxiv.org/abs/2106.09685, section 4.1; which layers: Dettmers et al. 2023,
+        https://arxiv.org/abs/2305.14314, section 4; rsLoRA: Kalajdzievski 2023, https://arxiv.org/abs/2312.03732;
+        DoRA: Liu et al. 2024, https://arxiv.org/abs/2402.09353, section 4.
     """
 
     learning_rate: ClassVar[dict] = {"text": 1e-3, "image": 2e-3}
@@ -86,7 +88,7 @@ class LoRA(Method):
     def _targets(self, model):
         if self.layers is not None:
             return deltas.choose(model, self.layers, KINDS)
-        found = deltas.find(model, f"{deltas.QUERY}|{deltas.VALUE}") or deltas.find(model, ".", KERNELS)
+        found = deltas.find(model, ".") or deltas.find(model, ".", KERNELS)
         if not found:
             kinds = ", ".join(kind.__name__ for kind in KERNELS)
             raise UserError(f"lora: the backbone has none of these layers: {kinds}. Received: layers=None")

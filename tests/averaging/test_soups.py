@@ -53,7 +53,7 @@ def test_the_result_is_an_ordinary_run(make_run, tmp_path):
 
 def test_low_rank_updates_are_merged_before_they_are_averaged(make_run, tmp_path):
     """The mean of the kernels by hand: those of the base and the mean of `scale * a @ b`; not the factors' means."""
-    runs = [make_run(seed, {"name": "lora", "rank": 2}) for seed in range(2)]
+    runs = [make_run(seed, {"name": "lora", "rank": 2, "layers": "query$|value$"}) for seed in range(2)]
     result = uniform_soup(runs, tmp_path / "soup", ROWS)
     ingredients, soup, loaded = [saved(run) for run in runs], saved(result.directory), kerasft.load(result.directory)
     assert loaded.arguments["method"] == "full" and not deltas.of(loaded.model)

@@ -65,7 +65,8 @@ def test_names_shapes_and_values(family, use_dora, tmp_path):
 
 
 def test_the_config_names_each_layer_in_full(tiny_bert, tmp_path):
-    tuner = tuner_of(tiny_bert, {"name": "lora", "rank": 4, "dropout": 0.25, "scale_by_root": True})
+    method = {"name": "lora", "rank": 4, "dropout": 0.25, "scale_by_root": True, "layers": "query$|value$"}
+    tuner = tuner_of(tiny_bert, method)
     tuner.export(tmp_path / "adapter", format="peft")
     config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
     assert config["target_modules"] == [

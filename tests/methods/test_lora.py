@@ -104,12 +104,12 @@ def paths(model):
     return sorted(layer.path for layer, _ in deltas.of(model))
 
 
-def test_queries_and_values_by_default(tiny_bert):
+def test_all_dense_layers_by_default(tiny_bert):
     model = model_of(tiny_bert)
     LoRA().attach(model)
-    assert paths(model) == [
-        f"transformer_layer_{i}/self_attention_layer/{name}" for i in (0, 1) for name in ("query", "value")
-    ]
+    attention = [f"self_attention_layer/{name}" for name in ("attention_output", "key", "query", "value")]
+    names = [*(f"feedforward_{name}_dense" for name in ("intermediate", "output")), *attention]
+    assert paths(model) == [f"transformer_layer_{i}/{name}" for i in (0, 1) for name in names]
 
 
 @pytest.mark.parametrize("family", families.FAMILIES)
