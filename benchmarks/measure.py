@@ -6,6 +6,7 @@ Only the standard library, so that it runs in every library's environment.
 import argparse
 import csv
 import importlib.metadata
+import itertools
 import json
 import platform
 import resource
@@ -69,6 +70,16 @@ def text_arguments(description):
     return parser
 
 
+def sentence_arguments(description):
+    """Returns a parser with the arguments that all jobs share which only predict."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--train", required=True, help="file of text TAB label")
+    parser.add_argument("--rows", type=int, default=10000, help="so many sentences, the file's over again")
+    parser.add_argument("--batch_size", type=int, default=32)
+    parser.add_argument("--seed", type=int, default=0)
+    return parser
+
+
 def image_arguments(description):
     """Returns a parser with the arguments that all image jobs share; the defaults are the suites' settings."""
     parser = argparse.ArgumentParser(description=description)
@@ -89,6 +100,12 @@ def read_table(path, rows=None):
     with open(path, encoding="utf-8", newline="") as file:
         table = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))[:rows]
     return [text for text, _ in table], [int(label) for _, label in table]
+
+
+def sentences(path, rows):
+    """Returns so many texts of a file of `text TAB label` lines, which begins again where it is too short."""
+    texts, _ = read_table(path)
+    return list(itertools.islice(itertools.cycle(texts), rows))
 
 
 def report(name, settings, stopwatch, accuracy, packages):

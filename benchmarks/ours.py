@@ -7,6 +7,8 @@ python -m benchmarks.ours fashion --data fashion-mnist --method linear_probe
 import sys
 import tempfile
 
+import yaml
+
 import kerasft
 from benchmarks.keras_clock import Clock
 from benchmarks.measure import Stopwatch, image_arguments, read_table, report, text_arguments
@@ -20,7 +22,7 @@ def sst2(arguments):
     tuner = kerasft.FineTuner(
         task="text_classification",
         backbone=arguments.backbone or "starter:minilm_l6_en",
-        method=arguments.method,
+        method=yaml.safe_load(arguments.method),
         learning_rate=arguments.learning_rate,
         precision=arguments.precision,
         seed=arguments.seed,
@@ -53,7 +55,7 @@ def main():
     suite, rest = sys.argv[1], sys.argv[2:]
     parser = (text_arguments if suite == "sst2" else image_arguments)(__doc__.splitlines()[0])
     if suite == "sst2":
-        parser.add_argument("--method", default="full")
+        parser.add_argument("--method", default="full", help="its name, or as YAML with its arguments")
     parser.add_argument("--backbone", help="default: the suite's starter preset")
     parser.add_argument("--precision", default="float32")
     arguments = parser.parse_args(rest)

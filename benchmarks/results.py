@@ -12,8 +12,13 @@ FIGURES = {
     "training_seconds": "training, s",
     "peak_rss_mb": "peak memory, MB",
 }
+PLOTTED = ("accuracy", "examples_per_second", "peak_rss_mb")
 MEANS = ("accuracy",)  # Of the others, which a busy machine disturbs now and then, the median is shown.
-RATIOS = ("steady_examples_per_second", "peak_rss_mb")
+RATIOS = {
+    "steady_examples_per_second": "steady ratio",
+    "examples_per_second": "speed ratio",
+    "peak_rss_mb": "memory ratio",
+}
 
 
 def write(folder, suite, jobs, runs):
@@ -27,9 +32,7 @@ def write(folder, suite, jobs, runs):
     """
     folder.mkdir(parents=True, exist_ok=True)
     summary = {job: _summary([run for run in runs if run["name"] == job]) for job in jobs}
-    ratios = {
-        job: {key: summary[job][key]["typical"] / summary[jobs[0]][key]["typical"] for key in RATIOS} for job in jobs
-    }
+    ratios = {job: {key: _ratio(summary[job][key], summary[jobs[0]][key]) for key in RATIOS} for job in jobs}
     content = {"suite": suite, "machine": machine(), "summary": summary, "ratios": ratios, "runs": runs}
     (folder / f"{suite}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     (folder / f"{suite}.md").write_text(_table(content), encoding="utf-8")
@@ -54,11 +57,16 @@ def machine():
 
 def _summary(runs):
     values = {key: [run[key] for run in runs] for key in FIGURES}
-    return {key: {"typical": _typical(key, v), "min": min(v), "max": max(v)} for key, v in values.items()}
+    return {key: None if None in v else _spread(key, v) for key, v in values.items()}
 
 
-def _typical(key, values):
-    return statistics.fmean(values) if key in MEANS else statistics.median(values)
+def _spread(key, values):
+    typical = statistics.fmean(values) if key in MEANS else statistics.median(values)
+    return {"typical": typical, "min": min(values), "max": max(values)}
+
+
+def _ratio(figure, first):
+    return figure and first and figure["typical"] / first["typical"]
 
 
 def _table(content):
@@ -74,17 +82,19 @@ def _table(content):
         f"{where['processor']} ({bfloat16} bfloat16), {where['cores']} cores, {where['memory_gib']} GiB. "
         f"Versions and settings of every run are in {content['suite']}.json.",
         "",
-        "| job | " + " | ".join(FIGURES.values()) + " | speed ratio | memory ratio |",
-        "|---|" + "---|" * (len(FIGURES) + 2),
+        "| job | " + " | ".join((*FIGURES.values(), *RATIOS.values())) + " |",
+        "|---|" + "---|" * (len(FIGURES) + len(RATIOS)),
     ]
     for job, figures in content["summary"].items():
         cells = [_cell(key, figures[key]) for key in FIGURES]
-        cells += [f"{content['ratios'][job][key]:.2f}" for key in RATIOS]
+        cells += [f"{ratio:.2f}" if ratio else "–" for ratio in content["ratios"][job].values()]
         lines.append(f"| {job} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
 def _cell(key, figure):
+    if not figure:  # Such as the accuracy where only speed is measured.
+        return "–"
     digits = ".4f" if key == "accuracy" else ".0f" if key == "peak_rss_mb" else ".1f"
     return f"{figure['typical']:{digits}} ({figure['min']:{digits}} to {figure['max']:{digits}})"
 
@@ -97,7 +107,7 @@ def _plot(summary, path):
 
     jobs = list(summary)[::-1]  # The first on top.
     colors = ["tab:orange" if job.startswith("kerasft") else "tab:gray" for job in jobs]
-    shown = ("accuracy", "steady_examples_per_second", "peak_rss_mb")
+    shown = [key for key in PLOTTED if all(summary[job][key] for job in jobs)]
     figure, axes = plt.subplots(1, len(shown), figsize=(11, 0.9 + 0.45 * len(jobs)), sharey=True, layout="constrained")
     for axis, key in zip(axes, shown, strict=True):
         low, typical, high = ([summary[job][key][which] for job in jobs] for which in ("min", "typical", "max"))

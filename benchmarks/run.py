@@ -30,6 +30,8 @@ SPEED = (*SST2, "--epochs", "1", "--rows", str(SPEED_ROWS))
 CLOTHES = ("--data", "DATA/fashion-mnist")
 KERAS_FASHION = ("ours", "benchmarks.peers.keras_fashion", *CLOTHES)
 KERASFT_FASHION = ("ours", "benchmarks.ours", "fashion", *CLOTHES)
+PROBE = ("--method", "linear_probe", "--epochs", "10")
+SENTENCES = ("--train", "DATA/sst2/train.tsv", "--rows", "10000")
 
 # What both sides have, with the learning rate of either; bit_fit is a loop over PyTorch's weights there.
 PEFT = {"lora": "1e-3", "ia3": "5e-3", "bit_fit": "1e-3", "prompt_tuning": "3e-2", "prefix_tuning": "1e-2"}
@@ -44,6 +46,7 @@ SUITES = {
         "kerasft, float32": (*KERASFT, *SPEED),
         "HF Trainer, float32": (*HF, *SPEED),
         "KerasHub fit, float32": (*KERAS_HUB, *SPEED, "--sequence_length", "128"),
+        "KerasHub fit, float32, its default length": (*KERAS_HUB, *SPEED, "--sequence_length", "512"),
         "kerasft, auto": (*KERASFT, *SPEED, "--precision", "auto"),
         "HF Trainer, bf16": (*HF, *SPEED, "--bf16"),
     },
@@ -51,6 +54,26 @@ SUITES = {
         f"{who}, {method}": (*job, *SST2, "--method", method, "--learning_rate", rate)
         for method, rate in PEFT.items()
         for who, job in (("kerasft", (*KERASFT, "--precision", "auto")), ("PEFT", HF))
+    },
+    "sst2_linear_probe": {
+        "kerasft": (*KERASFT, *SST2, *PROBE, "--learning_rate", "5e-3"),
+        "HF Trainer": (*HF, *SST2, *PROBE, "--learning_rate", "5e-3"),
+    },
+    "sst2_freeze": {
+        "kerasft": (*KERASFT, *SST2, "--method", "{name: freeze, blocks: 4}", "--epochs", "5"),
+        "HF Trainer": (*HF, *SST2, "--method", "freeze", "--epochs", "5"),
+    },
+    "sst2_lora": {
+        "kerasft": (*KERASFT, *SST2, "--method", "lora", "--learning_rate", PEFT["lora"]),
+        "HF Trainer and PEFT": (*HF, *SST2, "--method", "lora", "--learning_rate", PEFT["lora"]),
+    },
+    "predict": {
+        "kerasft": ("ours", "benchmarks.predict", *SENTENCES),
+        "transformers pipeline": ("peers", "benchmarks.peers.hf_pipeline", "--model", "MINILM", *SENTENCES),
+    },
+    "fashion_linear_probe": {
+        "kerasft": (*KERASFT_FASHION, *PROBE),
+        "Keras": (*KERAS_FASHION, *PROBE),
     },
     "fashion": {
         "kerasft, full": KERASFT_FASHION,
@@ -66,6 +89,11 @@ QUICK = {
     "sst2_accuracy": ("--rows", "960", "--epochs", "1"),
     "sst2_speed": ("--rows", "960"),
     "sst2_peft": ("--rows", "320", "--epochs", "1"),
+    "sst2_linear_probe": ("--rows", "640", "--epochs", "2"),
+    "sst2_freeze": ("--rows", "640", "--epochs", "2"),
+    "sst2_lora": ("--rows", "960", "--epochs", "1"),
+    "predict": ("--rows", "640"),
+    "fashion_linear_probe": ("--rows", "960", "--epochs", "2", "--test_rows", "500"),
     "fashion": ("--rows", "960", "--epochs", "1", "--test_rows", "500"),
 }
 
@@ -115,8 +143,8 @@ def run_suite(suite, places, repeats, extra):
             typical = sum(seconds.values()) / len(seconds)
             left = sum(seconds.get(later, typical) for later in (list(jobs) * repeats)[len(runs) :])
             print(
-                f"{suite} {len(runs)}/{total}  {name}, seed {seed}: accuracy {run['accuracy']:.4f}, "
-                f"{run['steady_examples_per_second']} examples/s, {run['peak_rss_mb']} MB, "
+                f"{suite} {len(runs)}/{total}  {name}, seed {seed}: accuracy {run['accuracy']}, "
+                f"{run['examples_per_second']} examples/s, {run['peak_rss_mb']} MB, "
                 f"{seconds[name]:.0f} s; about {left / 60:.0f} min left",
                 flush=True,
             )

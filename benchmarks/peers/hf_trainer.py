@@ -4,6 +4,7 @@ python -m benchmarks.peers.hf_trainer --model minilm --train train.tsv --test te
 python -m benchmarks.peers.hf_trainer --model minilm --train train.tsv --test test.tsv --method lora
 """
 
+import re
 import tempfile
 
 import numpy as np
@@ -38,6 +39,14 @@ class Clock(TrainerCallback):
         self.stopwatch.end()
 
 
+# Names of the weights that do not learn; those of `freeze` lie below the fifth of six blocks.
+FROZEN = {
+    "bit_fit": r"bert\..*(?<!bias)$",
+    "linear_probe": r"bert\.",
+    "freeze": r"bert\.(embeddings|encoder\.layer\.[0-3])\.",
+}
+
+
 def tokenized(tokenizer, path, rows=None):
     """Returns a `datasets.Dataset` of token ids of their own length, and labels."""
     texts, labels = read_table(path, rows)
@@ -68,10 +77,10 @@ def training_arguments(arguments, folder):
 
 
 def adapted(model, method):
-    """Returns the model with PEFT's own way of a method, or with all but biases and classifier frozen for `bit_fit`."""
-    if method == "bit_fit":
+    """Returns the model with PEFT's own way of a method, or with what else does not learn frozen."""
+    if method in FROZEN:
         for name, weight in model.named_parameters():
-            weight.requires_grad = name.endswith("bias") or name.startswith("classifier")
+            weight.requires_grad = not re.match(FROZEN[method], name)
         return model
     # The sizes are kerasft's defaults; which layers are adapted is PEFT's own choice for BERT.
     configs = {
@@ -88,7 +97,7 @@ def main():
     parser.add_argument("--model", required=True, help="folder in the Hugging Face format")
     parser.add_argument("--group_by_length", action="store_true")
     parser.add_argument("--bf16", action="store_true")
-    parser.add_argument("--method", default="full", help="full, bit_fit, lora, ia3, prompt_tuning or prefix_tuning")
+    parser.add_argument("--method", default="full", help=f"full, {', '.join(FROZEN)}, or one of PEFT")
     arguments = parser.parse_args()
 
     set_seed(arguments.seed)

@@ -48,6 +48,11 @@ def test_read_table_takes_quotes_as_they_are(tmp_path):
     assert measure.read_table(path, rows=2) == (['a "quoted film', "bad , very bad"], [1, 0])
 
 
+def test_sentences_begin_again_where_the_file_ends(tmp_path):
+    (tmp_path / "a.tsv").write_text("one\t1\ntwo\t0\n", encoding="utf-8")
+    assert measure.sentences(tmp_path / "a.tsv", 5) == ["one", "two", "one", "two", "one"]
+
+
 def test_report_prints_one_line_of_json(monkeypatch, capsys):
     stopwatch = measure.Stopwatch(10, 10)
     stopwatch.begin()

@@ -22,8 +22,11 @@ def test_means_medians_spread_and_ratios(tmp_path):
     accuracy = content["summary"]["kerasft"]["accuracy"]
     assert accuracy == {"typical": pytest.approx(0.9133, abs=1e-4), "min": 0.90, "max": 0.93}
     assert content["summary"]["peer"]["steady_examples_per_second"] == {"typical": 55.0, "min": 44.0, "max": 66.0}
-    assert content["ratios"]["kerasft"] == {"steady_examples_per_second": 1.0, "peak_rss_mb": 1.0}
-    assert content["ratios"]["peer"] == {"steady_examples_per_second": 0.5, "peak_rss_mb": 2.0}
+    same = {"steady_examples_per_second": 1.0, "examples_per_second": 1.0, "peak_rss_mb": 1.0}
+    assert content["ratios"] == {
+        "kerasft": same,
+        "peer": {**same, "steady_examples_per_second": 0.5, "peak_rss_mb": 2.0},
+    }
     assert len(content["runs"]) == 6
 
 
@@ -32,5 +35,13 @@ def test_table_and_picture(tmp_path):
     lines = (tmp_path / "suite.md").read_text().splitlines()
     assert "the mean, of 3 runs" in lines[2]
     assert lines[-1].startswith("| peer | 0.9100 (0.8900 to 0.9400) | 55.0 (44.0 to 66.0) |")
-    assert lines[-1].endswith("| 2000 (2000 to 2000) | 0.50 | 2.00 |")
+    assert lines[-1].endswith("| 2000 (2000 to 2000) | 0.50 | 1.00 | 2.00 |")
     assert (tmp_path / "suite.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_was_not_measured_is_a_dash(tmp_path):
+    made = [{**run, "accuracy": None, "steady_examples_per_second": None} for run in runs()]
+    results.write(tmp_path, "suite", ["kerasft", "peer"], made)
+    last = (tmp_path / "suite.md").read_text().splitlines()[-1]
+    assert last.startswith("| peer | – | – | 50.0 (50.0 to 50.0) |") and last.endswith("| – | 1.00 | 2.00 |")
+    assert (tmp_path / "suite.png").exists()

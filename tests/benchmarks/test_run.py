@@ -25,7 +25,7 @@ def test_jobs_run_in_turn(monkeypatch):
 
     def run_job(arguments, places):
         seen.append((arguments[2], arguments[-1]))
-        return {"accuracy": 1.0, "steady_examples_per_second": 1.0, "peak_rss_mb": 1}
+        return {"accuracy": 1.0, "examples_per_second": 1.0, "peak_rss_mb": 1}
 
     monkeypatch.setattr(run, "run_job", run_job)
     monkeypatch.setitem(run.SUITES, "two", {"a": ("ours", "m.a"), "b": ("peers", "m.b")})
