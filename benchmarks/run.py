@@ -30,6 +30,7 @@ SPEED = (*SST2, "--epochs", "1", "--rows", str(SPEED_ROWS))
 CLOTHES = ("--data", "DATA/fashion-mnist")
 KERAS_FASHION = ("ours", "benchmarks.peers.keras_fashion", *CLOTHES)
 KERASFT_FASHION = ("ours", "benchmarks.ours", "fashion", *CLOTHES)
+LORA = "{name: lora, layers: query|value}"  # PEFT's choice of layers for BERT.
 PROBE = ("--method", "linear_probe", "--epochs", "10")
 SENTENCES = ("--train", "DATA/sst2/train.tsv", "--rows", "10000")
 
@@ -51,9 +52,12 @@ SUITES = {
         "HF Trainer, bf16": (*HF, *SPEED, "--bf16"),
     },
     "sst2_peft": {
-        f"{who}, {method}": (*job, *SST2, "--method", method, "--learning_rate", rate)
-        for method, rate in PEFT.items()
-        for who, job in (("kerasft", (*KERASFT, "--precision", "auto")), ("PEFT", HF))
+        f"{who}, {name}": (*job, *SST2, "--method", method, "--learning_rate", rate)
+        for name, rate in PEFT.items()
+        for who, method, job in (
+            ("kerasft", LORA if name == "lora" else name, (*KERASFT, "--precision", "auto")),
+            ("PEFT", name, HF),
+        )
     },
     "sst2_linear_probe": {
         "kerasft": (*KERASFT, *SST2, *PROBE, "--learning_rate", "5e-3"),
@@ -64,7 +68,7 @@ SUITES = {
         "HF Trainer": (*HF, *SST2, "--method", "freeze", "--epochs", "5"),
     },
     "sst2_lora": {
-        "kerasft": (*KERASFT, *SST2, "--method", "lora", "--learning_rate", PEFT["lora"]),
+        "kerasft": (*KERASFT, *SST2, "--method", LORA, "--learning_rate", PEFT["lora"]),
         "HF Trainer and PEFT": (*HF, *SST2, "--method", "lora", "--learning_rate", PEFT["lora"]),
     },
     "predict": {
