@@ -51,6 +51,16 @@ class Stopwatch:
         }
 
 
+def timed(call, rows):
+    """Returns the `Stopwatch` of one call that is done with so many rows at once."""
+    stopwatch = Stopwatch(rows, rows)
+    stopwatch.begin()
+    call()
+    stopwatch.step()
+    stopwatch.end()
+    return stopwatch
+
+
 def _examples(steps, rows, batch_size):
     """Returns how many examples these steps saw; the last batch of an epoch may be a smaller one."""
     epochs, rest = divmod(steps, -(-rows // batch_size))

@@ -6,7 +6,7 @@ python -m benchmarks.predict --train train.tsv --rows 10000
 import tempfile
 
 import kerasft
-from benchmarks.measure import Stopwatch, report, sentence_arguments, sentences
+from benchmarks.measure import report, sentence_arguments, sentences, timed
 from benchmarks.ours import PACKAGES
 
 
@@ -18,11 +18,7 @@ def main():
         few = [{"text": text, "label": number % 2} for number, text in enumerate(texts[:64])]
         tuner.fit(few, epochs=1, directory=f"{directory}/run")
         tuner = kerasft.load(f"{directory}/run")
-        stopwatch = Stopwatch(len(texts), len(texts))
-        stopwatch.begin()
-        tuner.predict(texts)
-        stopwatch.step()
-        stopwatch.end()
+        stopwatch = timed(lambda: tuner.predict(texts), len(texts))
     report("kerasft_predict", arguments, stopwatch, None, PACKAGES)
 
 

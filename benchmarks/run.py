@@ -144,10 +144,11 @@ def run_suite(suite, places, repeats, extra):
             run = run_job(command(job, places, seed, extra), places)
             runs.append({"name": name, "repeat": seed, "started": started, **run})
             seconds[name] = time.monotonic() - began
+            score = "" if run["accuracy"] is None else f"accuracy {run['accuracy']:.4f}, "
             typical = sum(seconds.values()) / len(seconds)
             left = sum(seconds.get(later, typical) for later in (list(jobs) * repeats)[len(runs) :])
             print(
-                f"{suite} {len(runs)}/{total}  {name}, seed {seed}: accuracy {run['accuracy']}, "
+                f"{suite} {len(runs)}/{total}  {name}, seed {seed}: {score}"
                 f"{run['examples_per_second']} examples/s, {run['peak_rss_mb']} MB, "
                 f"{seconds[name]:.0f} s; about {left / 60:.0f} min left",
                 flush=True,

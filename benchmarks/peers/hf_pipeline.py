@@ -5,7 +5,7 @@ python -m benchmarks.peers.hf_pipeline --model minilm --train train.tsv --rows 1
 
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
-from benchmarks.measure import Stopwatch, report, sentence_arguments, sentences
+from benchmarks.measure import report, sentence_arguments, sentences, timed
 
 
 def main():
@@ -16,11 +16,7 @@ def main():
     tokenizer = AutoTokenizer.from_pretrained(arguments.model, model_max_length=128)
     model = AutoModelForSequenceClassification.from_pretrained(arguments.model, num_labels=2, dtype="float32")
     classify = pipeline("text-classification", model, tokenizer=tokenizer, device="cpu")
-    stopwatch = Stopwatch(len(texts), len(texts))
-    stopwatch.begin()
-    classify(texts, batch_size=arguments.batch_size, truncation=True)
-    stopwatch.step()
-    stopwatch.end()
+    stopwatch = timed(lambda: classify(texts, batch_size=arguments.batch_size, truncation=True), len(texts))
     report("hf_pipeline", arguments, stopwatch, None, ("torch", "transformers"))
 
 
