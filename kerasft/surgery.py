@@ -45,7 +45,8 @@ class RatesByWeight:
         if factor != 1:
             learning_rate *= factor
         if self.weight_decay and self._use_weight_decay(variable):
-            variable.assign(variable * tf.cast(1.0 - self.weight_decay * learning_rate, variable.dtype))
+            with tf.control_dependencies([gradient]):  # Sooner, all decayed weights would lie in memory a step long.
+                variable.assign(variable * tf.cast(1.0 - self.weight_decay * learning_rate, variable.dtype))
         super().update_step(gradient, variable, learning_rate)
 
 
