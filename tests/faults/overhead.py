@@ -3,8 +3,8 @@
 python -m tests.faults.overhead --data sst2/train.tsv
 
 Trains MiniLM on lines of text TAB label. The training waits while weights and moments are handed to the system, and at
-its end until the last are kept; making the digest and flushing take a processor for a while, of which all cores together
-are that much the slower. Both together are the cost.
+its end until the last are kept; digest and flushing take a processor for a while, of which all cores together are that
+much the slower. Both together are the cost.
 """
 
 import argparse
