@@ -17,7 +17,7 @@ HOW = (
 COSTS = (
     "*Seconds* are of the training alone, from the first to the last epoch, validation and loading not counted; "
     "*memory* is the greatest that the process had until training was done (of the GPUs together, if there are any); "
-    "*on disk* are the weights of a saved run. All are means over the seeds."
+    "*on disk* are the weights of a saved run. All are medians over the seeds."
 )
 
 

@@ -102,13 +102,14 @@ def _row(name, runs, difference, p):
     verdict = ""
     if difference:
         verdict = "=" if p >= SIGNIFICANCE else "higher" if difference.value > 0 else "lower"
-    figures = {key: _mean([run["figures"][key] for run in runs.values()]) for key in FIGURES}
+    figures = {key: _median([run["figures"][key] for run in runs.values()]) for key in FIGURES}
     score = statistics.mean(np.array([run["scores"] for run in runs.values()]))
     return Row(name, list(runs), score, difference, p, verdict, figures)
 
 
-def _mean(values):
-    return None if None in values else stdlib_statistics.mean(values)
+def _median(values):
+    """Returns the value in the middle, which a machine that is busy with something else now and then leaves alone."""
+    return None if None in values else stdlib_statistics.median(values)
 
 
 def _run(record):

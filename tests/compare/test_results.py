@@ -45,8 +45,8 @@ def test_the_best_is_first_and_differences_are_to_the_first_named(records):
     assert [best.p, middle.p] == statistics.holm([statistics.difference(x, a).p for x in (b, c)])
 
 
-def test_figures_are_means_over_seeds():
-    runs = [record("a", 0, [1] * 200, training_seconds=2.0), record("a", 1, [0] * 200, training_seconds=4.0)]
+def test_figures_are_medians_over_seeds():
+    runs = [record("a", seed, [1] * 200, training_seconds=value) for seed, value in enumerate((2.0, 90.0, 3.0))]
     runs += [record("b", 0, [1] * 200, peak_memory_mb=None), record("b", 1, [0] * 200)]
     rows = {row.variant: row for row in results.of(planned("a", "b"), runs, "d").table}
     assert rows["a"].figures["training_seconds"] == 3.0
