@@ -10,15 +10,18 @@ class Perturbed:
         model: FineTunedModel. x: its inputs.
         tap: `kerasft.taps.Tap` of the layer that embeds tokens, or None for images.
         width: int or None. Of the embedded tokens.
+        relative: bool. Whether a change counts in Euclidean lengths of its row, so that 0.05 is as much of a change
+            whatever a backbone's embeddings are like.
 
     Attributes:
         shape: of a change, `(rows, length, width)` or `(rows, height, width, channels)`.
     """
 
-    def __init__(self, model, x, tap, width):
+    def __init__(self, model, x, tap, width, relative):  # noqa: PLR0913
         self.model = model
         self.x = x
         self.tap = tap
+        self.relative = relative
         self.shape = tf.shape(x) if tap is None else tf.concat([tf.shape(x["token_ids"]), [width]], 0)
         # Padding is not changed: attention does not look there, and the length of a change should not count it.
         is_masked = tap is not None and "padding_mask" in x
@@ -26,11 +29,16 @@ class Perturbed:
 
     def outputs(self, change):
         """Returns the model's outputs for the inputs plus `change`, float32."""
-        change *= self.mask
         if self.tap is None:
-            return self.model(self.x + tf.cast(change, self.x.dtype), training=True)
-        with self.tap.through(lambda embedded: embedded + tf.cast(change, embedded.dtype)):
+            return self.model(self._changed(self.x, change), training=True)
+        with self.tap.through(lambda embedded: self._changed(embedded, change)):
             return self.model(self.x, training=True)
+
+    def _changed(self, values, change):
+        change *= self.mask
+        if self.relative:
+            change *= tf.stop_gradient(euclidean(tf.cast(values, "float32") * self.mask))
+        return values + tf.cast(change, values.dtype)
 
     def climb(self, change, score, step, radius, norm):  # noqa: PLR0913
         """Returns `score` at `change`, `(rows,)`, and the change one step further up.

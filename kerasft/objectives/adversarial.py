@@ -13,7 +13,7 @@ from kerasft.objectives.base import Objective
 from kerasft.taps import tap
 
 STEPS = {"fgm": 1, "pgd": 3, "freelb": 3, "smart": 1}
-EPSILON = {"fgm": 1.0, "pgd": 1.0, "freelb": 0.5, "smart": 1e-3}
+EPSILON = {"fgm": 0.02, "pgd": 0.02, "freelb": 0.05, "smart": 1e-3}
 START = 1e-5  # Standard deviation of SMART's first change.
 
 
@@ -26,11 +26,12 @@ class Adversarial(Objective):
     - `"smart"`: how far the outputs move, in Kullback-Leibler divergence both ways, where they move farthest within
       `epsilon` for each number, is added. The paper's other half, an optimizer with proximal points, is not in it.
 
-    Other lengths are Euclidean, over all of a row. A step takes about `2 + steps` times as long.
+    Other lengths are Euclidean, over all of a row, and relative to that of its embeddings or pixels: 0.02 changes any
+    backbone's by 2 %. A step takes about `2 + steps` times as long.
 
     Args:
         kind: str. One of those above.
-        epsilon: float above 0, or None for 1 (FGM, PGD), 0.5 (FreeLB) or 0.001 (SMART).
+        epsilon: float above 0, or None for 0.02 (FGM, PGD), 0.05 (FreeLB) or 0.001 (SMART).
         steps: int, 1 or more, or None for 1 (FGM, SMART) or 3 (PGD, FreeLB).
         step_size: float above 0, or None for `epsilon` with one step, `1.5 * epsilon / steps` with several.
         weight: float, 0 or more. Of what is added.
@@ -53,6 +54,7 @@ class Adversarial(Objective):
             check_whole("adversarial", "steps", steps)
         check("adversarial", "weight", weight, 0)
         self.kind = kind
+        self.needs_classes = kind == "smart"
         self.epsilon = epsilon
         self.steps = steps
         self.step_size = step_size
@@ -63,7 +65,8 @@ class Adversarial(Objective):
         self.tap = self.embedding and tap(self.embedding)
 
     def __call__(self, model, x, y, y_pred, extra=None):
-        passes = Perturbed(model, x, self.tap, self.embedding and self.embedding.output_dim)
+        width = self.embedding and self.embedding.output_dim
+        passes = Perturbed(model, x, self.tap, width, relative=self.kind != "smart")
         if self.kind == "smart":
             return self.weight * self._smoothness(passes, y, y_pred)
         losses = functools.partial(model.row_losses, y)

@@ -10,12 +10,16 @@ from kerasft.objectives._perturbation import Perturbed, euclidean, greatest
 
 
 def passes_of(objective, model, x):
-    return Perturbed(model, x, objective.tap, objective.embedding and objective.embedding.output_dim)
+    return Perturbed(model, x, objective.tap, objective.embedding and objective.embedding.output_dim, relative=True)
+
+
+def lengths(batch):
+    return np.sqrt((batch.images**2).sum((1, 2, 3), keepdims=True))
 
 
 def rows_at(model, change, batch):
-    """Returns the loss of each image plus a change, and its slope by pixel."""
-    pixels = tf.constant(batch.images + change)
+    """Returns the loss of each image plus a change, in lengths of the image, and its slope by pixel."""
+    pixels = tf.constant(batch.images + change * lengths(batch))
     with tf.GradientTape() as tape:
         tape.watch(pixels)
         losses = keras.losses.sparse_categorical_crossentropy(batch.targets, model(pixels), from_logits=True)
@@ -39,10 +43,10 @@ def made(make_model):
 
 
 def test_fgm_is_one_step_up_the_slope(made, batch):
-    objective, model = made("fgm", epsilon=0.5)
+    objective, model = made("fgm", epsilon=0.05)
     found = objective(model, batch.images, batch.targets, model(batch.images))
     _, slope = rows_at(model, 0.0, batch)
-    expected, _ = rows_at(model, (0.5 * unit(slope)).astype("float32"), batch)
+    expected, _ = rows_at(model, (0.05 * unit(slope)).astype("float32"), batch)
     np.testing.assert_allclose(found, expected, rtol=1e-4)
     plain, _ = rows_at(model, 0.0, batch)
     assert (found.numpy() > plain).all()
@@ -101,7 +105,8 @@ def test_texts_are_changed_in_their_embeddings_and_padding_is_not(make_model, ba
     assert (after.numpy() > before.numpy()).all()
     np.testing.assert_allclose(euclidean(change)[:, 0, 0], 0.3, rtol=1e-5)
     np.testing.assert_array_equal(change.numpy()[batch.padding_mask == 0], 0)
-    with objective.tap.through(lambda embedded: embedded + change):
+    mask = batch.padding_mask[..., None].astype("float32")
+    with objective.tap.through(lambda embedded: embedded + change * euclidean(embedded * mask)):
         np.testing.assert_allclose(score(model(batch.texts)), after, rtol=1e-6)
 
 
@@ -110,7 +115,7 @@ def test_the_gradient_is_that_of_both_losses(make_model, step, batch):
     objective = Adversarial("fgm", epsilon=0.5)
     model = make_model(objective, name="vit")
     _, slope = rows_at(model, 0.0, batch)
-    changed = batch.images + (0.5 * unit(slope)).astype("float32")
+    changed = batch.images + (0.5 * lengths(batch) * unit(slope)).astype("float32")
     _, gradient = step(model, batch.images, batch.targets)
     _, one = step(make_model(name="vit"), batch.images, batch.targets)
     _, two = step(make_model(name="vit"), changed, batch.targets)
