@@ -4,12 +4,15 @@ Only the standard library, so that it runs in every library's environment.
 """
 
 import argparse
+import collections
 import csv
 import importlib.metadata
 import itertools
 import json
 import platform
+import re
 import resource
+import string
 import sys
 import time
 
@@ -106,10 +109,66 @@ def image_arguments(description):
 
 
 def read_table(path, rows=None):
-    """Returns the texts and the integer labels of the first `rows` lines of a file of `text TAB label` lines."""
+    """Returns the texts and the integer labels of the first `rows` lines of a file of `text TAB label` lines.
+
+    Of a CSV file of two texts and a number, the pairs of texts and the numbers.
+    """
+    if str(path).endswith(".csv"):
+        with open(path, encoding="utf-8", newline="") as file:
+            table = list(csv.reader(file))[:rows]
+        return [(first, second) for first, second, _ in table], [float(value) for _, _, value in table]
     with open(path, encoding="utf-8", newline="") as file:
         table = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))[:rows]
     return [text for text, _ in table], [int(label) for _, label in table]
+
+
+def read_words(path, rows=None):
+    """Returns the words and the tags of the first `rows` sentences of a CoNLL file whose lines have numbers."""
+    with open(path, encoding="utf-8") as file:
+        blocks = file.read().strip().split("\n\n")[:rows]
+    lines = [[line.split("\t") for line in block.split("\n") if not line.startswith("#")] for block in blocks]
+    return [[columns[1] for columns in row] for row in lines], [[columns[2] for columns in row] for row in lines]
+
+
+def read_questions(path, rows=None, after=None):
+    """Returns the questions of a SQuAD file as dicts of `question`, `context` and `answers`, pairs of text and place.
+
+    Whole paragraphs: those that end within the first `rows` questions, or those after them.
+    """
+    with open(path, encoding="utf-8") as file:
+        paragraphs = [paragraph for article in json.load(file)["data"] for paragraph in article["paragraphs"]]
+    ends = list(itertools.accumulate(len(paragraph["qas"]) for paragraph in paragraphs))
+    chosen = [
+        paragraph
+        for paragraph, end in zip(paragraphs, ends, strict=True)
+        if (after is None and (rows is None or end <= rows)) or (after is not None and end > after)
+    ]
+    return [
+        {
+            "question": question["question"],
+            "context": paragraph["context"],
+            "answers": [(answer["text"], answer["answer_start"]) for answer in question["answers"]],
+        }
+        for paragraph in chosen
+        for question in paragraph["qas"]
+    ]
+
+
+def answer_scores(found, questions):
+    """Returns the mean F1 of answers, as the official script of SQuAD 1.1 computes it."""
+    scores = [max(_word_f1(text, gold) for gold, _ in q["answers"]) for text, q in zip(found, questions, strict=True)]
+    return sum(scores) / len(scores)
+
+
+def _word_f1(text, gold):
+    first, second = (_normalized(answer).split() for answer in (text, gold))
+    common = sum((collections.Counter(first) & collections.Counter(second)).values())
+    return 2 * common / (len(first) + len(second)) if common else float(first == second)
+
+
+def _normalized(text):
+    text = "".join(letter for letter in text.lower() if letter not in string.punctuation)
+    return " ".join(re.sub(r"\b(a|an|the)\b", " ", text).split())
 
 
 def sentences(path, rows):
@@ -118,20 +177,20 @@ def sentences(path, rows):
     return list(itertools.islice(itertools.cycle(texts), rows))
 
 
-def report(name, settings, stopwatch, accuracy, packages):
+def report(name, settings, stopwatch, scores, packages):
     """Prints the job's one line of JSON.
 
     Args:
         name: str. Such as `"hf_trainer"`.
         settings: argparse.Namespace.
         stopwatch: Stopwatch, ended.
-        accuracy: float, 0 to 1, on the test file, or None where it was not measured.
+        scores: dict of name to float, on the test file: `accuracy`, `spearman` or `f1`; empty where none was measured.
         packages: tuple of str. Distributions whose versions matter.
     """
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     line = {
         "job": name,
-        "accuracy": accuracy,
+        **scores,
         **stopwatch.figures(),
         "peak_rss_mb": round(peak / (2**20 if sys.platform == "darwin" else 2**10)),
         "settings": vars(settings),

@@ -11,7 +11,15 @@ import yaml
 
 import kerasft
 from benchmarks.keras_clock import Clock
-from benchmarks.measure import Stopwatch, image_arguments, read_table, report, text_arguments
+from benchmarks.measure import (
+    Stopwatch,
+    image_arguments,
+    read_questions,
+    read_table,
+    read_words,
+    report,
+    text_arguments,
+)
 from kerasft import cache
 
 PACKAGES = ("tensorflow", "keras", "keras-hub")
@@ -19,16 +27,44 @@ PACKAGES = ("tensorflow", "keras", "keras-hub")
 
 def sst2(arguments):
     """Returns the tuner and its training and test data for film-review sentences."""
-    tuner = kerasft.FineTuner(
-        task="text_classification",
+    tuner = _text_tuner("text_classification", arguments)
+    return tuner, *(_examples(path, rows, "label") for path, rows in _files(arguments))
+
+
+def stsb(arguments):
+    """Returns the tuner and its training and test data for pairs of sentences, 0 to 5 alike."""
+    tuner = _text_tuner("text_regression", arguments, pair=True)
+    return tuner, *(_examples(path, rows, "value") for path, rows in _files(arguments))
+
+
+def uner(arguments):
+    """Returns the tuner and its training and test data for names of persons, places and organisations."""
+    tables = (read_words(path, rows) for path, rows in _files(arguments))
+    data = [[{"tokens": w, "tags": t} for w, t in zip(*table, strict=True)] for table in tables]
+    return _text_tuner("token_classification", arguments, pooling=None), *data
+
+
+def xquad(arguments):
+    """Returns the tuner and its training and test data for questions on paragraphs, both of one file."""
+    tables = (read_questions(arguments.train, arguments.rows), read_questions(arguments.test, after=arguments.rows))
+    data = [
+        [{**row, "answers": [{"text": text, "start": start} for text, start in row["answers"]]} for row in table]
+        for table in tables
+    ]
+    return _text_tuner("question_answering", arguments, pooling=None), *data
+
+
+def _text_tuner(task, arguments, pooling="first", **kwargs):
+    kwargs |= {"pooling": pooling} if pooling else {}  # The first token's, as BertForSequenceClassification.
+    return kerasft.FineTuner(
+        task=task,
         backbone=arguments.backbone or "starter:minilm_l6_en",
         method=yaml.safe_load(arguments.method),
         learning_rate=arguments.learning_rate,
         precision=arguments.precision,
         seed=arguments.seed,
-        pooling="first",  # As BertForSequenceClassification.
+        **kwargs,
     )
-    return tuner, _examples(arguments.train, arguments.rows), _examples(arguments.test)
 
 
 def fashion(arguments):
@@ -47,20 +83,36 @@ def fashion(arguments):
     return tuner, train, {**source, "split": "test", "limit": arguments.test_rows}
 
 
-def _examples(path, rows=None):
-    return [{"text": text, "label": label} for text, label in zip(*read_table(path, rows), strict=True)]
+def _files(arguments):
+    return (arguments.train, arguments.rows), (arguments.test, None)
+
+
+def _examples(path, rows, target):
+    texts, answers = read_table(path, rows)
+    texts = [text if isinstance(text, tuple) else (text,) for text in texts]
+    return [{**dict(zip(("text", "text_pair"), t)), target: a} for t, a in zip(texts, answers, strict=True)]  # noqa: B905
+
+
+SUITES = {
+    "sst2": (sst2, "accuracy"),
+    "stsb": (stsb, "spearman"),
+    "uner": (uner, "f1"),
+    "xquad": (xquad, "f1"),
+    "fashion": (fashion, "accuracy"),
+}
 
 
 def main():
     suite, rest = sys.argv[1], sys.argv[2:]
-    parser = (text_arguments if suite == "sst2" else image_arguments)(__doc__.splitlines()[0])
-    if suite == "sst2":
+    make, metric = SUITES[suite]
+    parser = (image_arguments if suite == "fashion" else text_arguments)(__doc__.splitlines()[0])
+    if suite != "fashion":
         parser.add_argument("--method", default="full", help="its name, or as YAML with its arguments")
     parser.add_argument("--backbone", help="default: the suite's starter preset")
     parser.add_argument("--precision", default="float32")
     arguments = parser.parse_args(rest)
 
-    tuner, train, test = (sst2 if suite == "sst2" else fashion)(arguments)
+    tuner, train, test = make(arguments)
     rows = len(train) if isinstance(train, list) else arguments.rows
     stopwatch = Stopwatch(rows, arguments.batch_size)
     tuner.pretrained  # noqa: B018  (from the cache, of which what another run computed of frozen layers would be no work)
@@ -72,8 +124,8 @@ def main():
             callbacks=[Clock(stopwatch)],
             directory=f"{directory}/run",
         )
-        accuracy = float(tuner.evaluate(test)["accuracy"].value)
-    report(f"kerasft_{suite}", arguments, stopwatch, accuracy, PACKAGES)
+        score = float(tuner.evaluate(test)[metric].value)
+    report(f"kerasft_{suite}", arguments, stopwatch, {metric: score}, PACKAGES)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def main():
         tuner.fit(few, epochs=1, directory=f"{directory}/run")
         tuner = kerasft.load(f"{directory}/run")
         stopwatch = timed(lambda: tuner.predict(texts), len(texts))
-    report("kerasft_predict", arguments, stopwatch, None, PACKAGES)
+    report("kerasft_predict", arguments, stopwatch, {}, PACKAGES)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,19 @@ import statistics
 
 FIGURES = {
     "accuracy": "accuracy on test",
+    "spearman": "Spearman on test",
+    "f1": "F1 on test",
     "steady_examples_per_second": "examples/s, steady",
     "examples_per_second": "examples/s, with the first steps",
     "training_seconds": "training, s",
     "peak_rss_mb": "peak memory, MB",
 }
-PLOTTED = ("accuracy", "examples_per_second", "peak_rss_mb")
-MEANS = ("accuracy",)  # Of the others, which a busy machine disturbs now and then, the median is shown.
+PLOTTED = ("accuracy", "spearman", "f1", "examples_per_second", "peak_rss_mb")
+MEANS = (
+    "accuracy",
+    "spearman",
+    "f1",
+)  # Of the others, which a busy machine disturbs now and then, the median is shown.
 RATIOS = {
     "steady_examples_per_second": "steady ratio",
     "examples_per_second": "speed ratio",
@@ -56,7 +62,7 @@ def machine():
 
 
 def _summary(runs):
-    values = {key: [run[key] for run in runs] for key in FIGURES}
+    values = {key: [run.get(key) for run in runs] for key in FIGURES}
     return {key: None if None in v else _spread(key, v) for key, v in values.items()}
 
 
@@ -70,7 +76,8 @@ def _ratio(figure, first):
 
 
 def _table(content):
-    first = next(iter(content["summary"]))
+    first, summaries = next(iter(content["summary"])), content["summary"].values()
+    shown = [key for key in FIGURES if any(figures[key] for figures in summaries)]
     counts = {run["name"] for run in content["runs"]}
     repeats = len(content["runs"]) // len(counts)
     where = content["machine"]
@@ -78,15 +85,15 @@ def _table(content):
     lines = [
         f"# {content['suite']}",
         "",
-        f"Median, of accuracy the mean, of {repeats} runs (lowest to highest), jobs in turn; ratios to {first}. "
+        f"Median, of scores the mean, of {repeats} runs (lowest to highest), jobs in turn; ratios to {first}. "
         f"{where['processor']} ({bfloat16} bfloat16), {where['cores']} cores, {where['memory_gib']} GiB. "
         f"Versions and settings of every run are in {content['suite']}.json.",
         "",
-        "| job | " + " | ".join((*FIGURES.values(), *RATIOS.values())) + " |",
-        "|---|" + "---|" * (len(FIGURES) + len(RATIOS)),
+        "| job | " + " | ".join([FIGURES[key] for key in shown] + list(RATIOS.values())) + " |",
+        "|---|" + "---|" * (len(shown) + len(RATIOS)),
     ]
     for job, figures in content["summary"].items():
-        cells = [_cell(key, figures[key]) for key in FIGURES]
+        cells = [_cell(key, figures[key]) for key in shown]
         cells += [f"{ratio:.2f}" if ratio else "–" for ratio in content["ratios"][job].values()]
         lines.append(f"| {job} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
@@ -95,7 +102,7 @@ def _table(content):
 def _cell(key, figure):
     if not figure:  # Such as the accuracy where only speed is measured.
         return "–"
-    digits = ".4f" if key == "accuracy" else ".0f" if key == "peak_rss_mb" else ".1f"
+    digits = ".4f" if key in MEANS else ".0f" if key == "peak_rss_mb" else ".1f"
     return f"{figure['typical']:{digits}} ({figure['min']:{digits}} to {figure['max']:{digits}})"
 
 
@@ -111,7 +118,7 @@ def _plot(summary, path):
     figure, axes = plt.subplots(1, len(shown), figsize=(11, 0.9 + 0.45 * len(jobs)), sharey=True, layout="constrained")
     for axis, key in zip(axes, shown, strict=True):
         low, typical, high = ([summary[job][key][which] for job in jobs] for which in ("min", "typical", "max"))
-        if key == "accuracy":  # Its axis does not begin at 0, so it has no bars.
+        if key in MEANS:  # Its axis does not begin at 0, so it has no bars.
             axis.scatter(typical, jobs, color=colors, zorder=2)
             axis.grid(axis="x", alpha=0.3)
         else:

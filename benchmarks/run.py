@@ -23,9 +23,17 @@ PYTHON = {"ours": ROOT / ".venv/bin/python", "peers": ROOT / ".venv-peers/bin/py
 SPEED_ROWS = 1920  # 60 steps of 32; the first 20 are warm-up.
 
 HF = ("peers", "benchmarks.peers.hf_trainer", "--model", "MINILM", "--group_by_length")
+HF_TOKENS = ("peers", "benchmarks.peers.hf_tokens", "--model", "MINILM", "--group_by_length")
+HF_ANSWERS = ("peers", "benchmarks.peers.hf_answers", "--model", "MINILM", "--group_by_length")
 KERAS_HUB = ("ours", "benchmarks.peers.keras_hub_fit", "--model", "MINILM")
 KERASFT = ("ours", "benchmarks.ours", "sst2")
 SST2 = ("--train", "DATA/sst2/train.tsv", "--test", "DATA/sst2/test.tsv")
+UNER = ("--train", "DATA/uner/dev.iob2", "--test", "DATA/uner/test.iob2", "--epochs", "5", "--batch_size", "16")
+XQUAD = (
+    *("--train", "DATA/xquad/xquad.en.json", "--test", "DATA/xquad/xquad.en.json", "--rows", "900"),
+    *("--epochs", "10", "--batch_size", "16", "--learning_rate", "1e-4"),
+)
+STSB = ("--train", "DATA/stsb/train.csv", "--test", "DATA/stsb/test.csv")
 SPEED = (*SST2, "--epochs", "1", "--rows", str(SPEED_ROWS))
 CLOTHES = ("--data", "DATA/fashion-mnist")
 KERAS_FASHION = ("ours", "benchmarks.peers.keras_fashion", *CLOTHES)
@@ -42,6 +50,18 @@ SUITES = {
     "sst2_accuracy": {
         "kerasft": (*KERASFT, *SST2, "--precision", "auto"),  # As it comes, and so the Trainer.
         "HF Trainer": (*HF, *SST2),
+    },
+    "stsb": {
+        "kerasft": ("ours", "benchmarks.ours", "stsb", *STSB, "--precision", "auto"),
+        "HF Trainer": (*HF, *STSB),
+    },
+    "uner": {
+        "kerasft": ("ours", "benchmarks.ours", "uner", *UNER, "--precision", "auto"),
+        "HF Trainer": (*HF_TOKENS, *UNER),
+    },
+    "xquad": {
+        "kerasft": ("ours", "benchmarks.ours", "xquad", *XQUAD, "--precision", "auto"),
+        "HF Trainer": (*HF_ANSWERS, *XQUAD),
     },
     "sst2_speed": {
         "kerasft, float32": (*KERASFT, *SPEED),
@@ -91,6 +111,9 @@ SUITES = {
 NEED_BFLOAT16 = {"kerasft, auto", "HF Trainer, bf16"}
 QUICK = {
     "sst2_accuracy": ("--rows", "960", "--epochs", "1"),
+    "stsb": ("--rows", "320", "--epochs", "1"),
+    "uner": ("--rows", "320", "--epochs", "1"),
+    "xquad": ("--rows", "200", "--epochs", "1"),
     "sst2_speed": ("--rows", "960"),
     "sst2_peft": ("--rows", "320", "--epochs", "1"),
     "sst2_linear_probe": ("--rows", "640", "--epochs", "2"),
@@ -144,16 +167,19 @@ def run_suite(suite, places, repeats, extra):
             run = run_job(command(job, places, seed, extra), places)
             runs.append({"name": name, "repeat": seed, "started": started, **run})
             seconds[name] = time.monotonic() - began
-            score = "" if run["accuracy"] is None else f"accuracy {run['accuracy']:.4f}, "
             typical = sum(seconds.values()) / len(seconds)
             left = sum(seconds.get(later, typical) for later in (list(jobs) * repeats)[len(runs) :])
             print(
-                f"{suite} {len(runs)}/{total}  {name}, seed {seed}: {score}"
+                f"{suite} {len(runs)}/{total}  {name}, seed {seed}: {_score(run)}"
                 f"{run['examples_per_second']} examples/s, {run['peak_rss_mb']} MB, "
                 f"{seconds[name]:.0f} s; about {left / 60:.0f} min left",
                 flush=True,
             )
     return runs
+
+
+def _score(run):
+    return "".join(f"{name} {run[name]:.4f}, " for name in results.MEANS if name in run)
 
 
 def main():

@@ -71,8 +71,10 @@ def dry_run(recipe):
     quarantine = clean.Quarantine(fit.get("max_bad_rows", 0.0))
     fit["data"] = data_sources.load(fit["data"])
     frames = tuner.frames(fit["data"], fit["validation_data"], fit["validation_split"], quarantine)
-    examples = [None if frame is None else tuner.task.examples(frame, tuner.preprocessor) for frame in frames]
-    few = frames[0].iloc[_longest_and_middle(examples[0], rows)]
+    examples: list[Any] = [
+        None if frame is None else tuner.task.examples(frame, tuner.preprocessor) for frame in frames
+    ]
+    few = frames[0].iloc[examples[0].rows_of(_longest_and_middle(examples[0], rows))]
     passes, stages = _frozen_passes(tuner, fit["epochs"])
     epochs = fit["epochs"] if stages > 1 else min(fit["epochs"], 2 if passes else 1)
     directory = fit.get("directory") or os.path.join("saved_models", tuner.name)
@@ -92,7 +94,7 @@ def dry_run(recipe):
     return Forecast(
         directory=directory,
         step_seconds=clock.longest_seconds,
-        steps=batching.steps_per_epoch(len(frames[0]), rows),
+        steps=batching.steps_per_epoch(len(examples[0]), rows),
         epoch_seconds=seconds,
         peak_bytes=memory.peak(),
         free_memory_bytes=free_memory and free_memory[0],

@@ -8,7 +8,6 @@ import random
 import re
 import sys
 
-import numpy as np
 import tensorflow as tf
 
 from kerasft import console, lean, registry, run_folder, surgery
@@ -85,6 +84,8 @@ class FineTuner(Adapters):
         )
         if self.task.modality not in self.method.learning_rate:
             raise UserError(f"The method does not work with {self.task.modality}. Received: method={method!r}")
+        for objective in self.objectives:
+            objective.check(self.task)
         self.name = name or _slug(self.arguments)
         self.directory = None
         self.facts = {}
@@ -120,8 +121,8 @@ class FineTuner(Adapters):
 
     @functools.cached_property
     def model(self):
-        """The `keras.Model` that is trained. Its labels must be known: given, or learned by `fit`."""
-        self.task.num_classes  # noqa: B018  (fails here, before anything is loaded)
+        """The `keras.Model` that is trained. The task's labels must be known: given, or learned by `fit`."""
+        self.task.check_learned()
         backbone = self.pretrained.backbone
         with self._scope(), _seeded(self.arguments["seed"]):
             model = FineTunedModel(backbone, self.task.head(self.pretrained), self.objectives)
@@ -220,7 +221,7 @@ class FineTuner(Adapters):
             **optimizers.rates(self.arguments["learning_rate"], self.method, self.model, self.task.modality),
             epochs=epochs,
             batch_size=rows,
-            may_part=batch_size == "auto" and self.strategy is None,
+            may_part=batch_size == "auto" and self.strategy is None and self.task.rows_apart,
             directory=directory,
             save_freq=save_freq,
             lower_rate_on_nan=lower_rate_on_nan,
@@ -255,8 +256,8 @@ class FineTuner(Adapters):
         self.directory = settings.directory
         self.facts = run_folder.facts(self, settings, train)
         self.history = history.history
-        self.samples = (train if validation is None else validation).head(8)
-        evaluation = None if validation is None else self._evaluate(validation)
+        self.samples = self.task.served((train if validation is None else validation).head(8))
+        evaluation = None if validation is None else self._evaluate(validation, calibrate=True)
         run_folder.write(self, settings.directory)
         run_folder.clear_checkpoint(settings.directory)
         console.show_end(self, evaluation)
@@ -294,26 +295,25 @@ class FineTuner(Adapters):
         """
         return self._evaluate(self.task.prepare(data_sources.load(data))).metrics
 
-    def _evaluate(self, frame):
+    def _evaluate(self, frame, calibrate=False):
         module = importlib.import_module(f"kerasft.evaluation.{self.task.evaluation}")
-        evaluation = module.evaluate(
-            self.task.targets(frame), self.outputs(frame), frame=frame, **self.task.evaluation_arguments()
-        )
+        scored = self.task.targets(frame), self.outputs(frame)
+        if calibrate:
+            self.task.calibrate(*scored)
+        evaluation = module.evaluate(*scored, frame=frame, **self.task.evaluation_arguments())
         if self.directory:
             run_folder.write_report(self, evaluation, frame)
         return evaluation
 
     def predict(self, inputs):
-        """Returns a dict of NumPy arrays: the names, types and values of the exported signature.
+        """Returns a dict of NumPy arrays: the names, types and values of the exported signature, or what the task says.
 
         Args:
             inputs: one input or a list (strings, pairs of strings, paths, bytes, arrays), or data as for `fit`
                 that need no labels.
         """
-        return {name: value.numpy() for name, value in self._decoded(self._input_frame(inputs)).items()}
-
-    def _decoded(self, frame):
-        return self.task.decode(tf.constant(self.outputs(frame)))
+        frame = self._input_frame(inputs)
+        return self.task.answers(self.task.decoded(self.outputs(frame), frame))
 
     def _input_frame(self, inputs):
         is_data = isinstance(inputs, (dict, tf.data.Dataset)) or hasattr(inputs, "columns")
@@ -329,16 +329,14 @@ class FineTuner(Adapters):
         batches = batching.ordered_batches(examples, batch_size)
         with surgery.forgotten_gradients():
             made = self.model.predict(batching.dataset(examples, lambda: batches, count=len(batches)), verbose=0)
-        restored = np.empty_like(made)
-        restored[np.concatenate(batches)] = made
-        return restored
+        return examples.restored(made, batches)
 
     # === Keeping it ===
 
     @property
     def recipe(self):
         """The arguments of FineTuner and `fit`, as YAML can hold them; learned labels included."""
-        return run_folder.plain({**self.arguments, **run_folder.learned_arguments(self), **self.fit_arguments})
+        return run_folder.plain({**self.arguments, **self.task.learned, **self.fit_arguments})
 
     def save(self, directory):
         """Writes recipe, weights (the delta where the method has one), labels and manifest to `directory`.

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import itertools
+import threading
 import types
 import zlib
 from typing import Any
@@ -42,6 +43,7 @@ class FineTunedModel(keras.Model):
         outputs = head({name: found[name] for name in head.reads})
         super().__init__(inputs=backbone.input, outputs=outputs, **kwargs)
         self.head_name = head.name
+        self.local = threading.local()  # `counted`: weights of the positions of the batch that is being computed.
         self.objectives = list(objectives)
         self.others = types.SimpleNamespace(layers={})
         self.seed = 0
@@ -99,6 +101,10 @@ class FineTunedModel(keras.Model):
         """Has a method's function choose what learns."""
         apply(self)
         self.frozen = frozen.of(self)
+
+    def predict_step(self, data):
+        """Keras's; of outputs by token, it makes one row a token, so that batches of different widths can be joined."""
+        return by_position(super().predict_step(data))
 
     def above_frozen(self, x):
         """Returns what stands for these inputs above the frozen part: its outputs, and what else is read."""
@@ -159,6 +165,7 @@ class FineTunedModel(keras.Model):
     def _pass(self, x, extras, y, sample_weight):
         """Returns loss, outputs and the terms by objective; losses are this replica's part of a sum over replicas."""
         with contextlib.ExitStack() as stack:
+            stack.enter_context(self._counting(sample_weight))
             for objective in self.objectives:
                 x = stack.enter_context(objective.forward(self, x, y))
             y_pred = self(x, training=True)
@@ -169,9 +176,22 @@ class FineTunedModel(keras.Model):
                 terms[objective.name] = sum(shares)
         return sum(terms.values(), loss), y_pred, terms
 
+    @contextlib.contextmanager
+    def _counting(self, sample_weight):
+        """Lets `row_losses` tell words from other tokens meanwhile."""
+        self.local.counted = sample_weight if sample_weight is not None and len(sample_weight.shape) == 2 else None
+        try:
+            yield
+        finally:
+            self.local.counted = None
+
     def row_losses(self, y, y_pred):
-        """Returns the loss of each row, `(rows,)`, with what the objectives change in it."""
-        return self._wrapped_losses()[-1](y, y_pred)
+        """Returns the loss of each row, `(rows,)`, with what the objectives change in it.
+
+        Where words are answered, that of each token, `(rows, length)`, 0 for tokens that are none.
+        """
+        losses, counted = self._wrapped_losses()[-1](y, y_pred), getattr(self.local, "counted", None)
+        return losses if counted is None else losses * counted
 
     def mixed(self, function):
         """Returns `function` of targets and outputs by row so that mixed rows are scored by the targets of both."""
@@ -227,6 +247,11 @@ class FineTunedModel(keras.Model):
         """As `keras.Model.evaluate`, without the objectives' terms, which are of the training alone."""
         logs = super().evaluate(*args, **kwargs)
         return {k: v for k, v in logs.items() if k not in self.terms} if isinstance(logs, dict) else logs
+
+
+def by_position(outputs):
+    """Returns `(batch * length, units)` for outputs by token, `(batch, length, units)`; others as they are."""
+    return tf.reshape(outputs, (-1, outputs.shape[-1])) if len(outputs.shape) == 3 else outputs
 
 
 def features(backbone):

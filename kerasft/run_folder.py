@@ -173,11 +173,6 @@ def versions():
     return {"kerasft": __version__, **found, "python": platform.python_version()}
 
 
-def learned_arguments(tuner):
-    """Returns the task's arguments that `fit` found out, such as the labels."""
-    return {"labels": tuner.task.labels} if getattr(tuner.task, "labels", None) else {}
-
-
 def plain(value):
     """Returns `value` as YAML can hold it: a plug-in as the dict that makes it, other objects as `{"object": name}`."""
     if isinstance(value, dict):

@@ -27,13 +27,14 @@ def in_parts(model, compute, batch, values=None):
         values: None, or what the model shall have in place of its `trainable_variables`.
     """
     at_once, rows = model.rows_at_once, tf.shape(_tensors(batch)[0])[0]
+    everything = _counted(batch, 0, rows)
     trained, others, unread = model.trainable_variables, model.non_trainable_variables, set()
 
     def add(part, loss, outputs, terms, gradients, states):
         begin, end = part * at_once, tf.minimum((part + 1) * at_once, rows)
         with model.computing_part(part):
             made = compute(_rows(batch, begin, end), values, states)
-        share = tf.cast(end - begin, "float32") / tf.cast(rows, "float32")
+        share = _counted(batch, begin, end) / everything
         unread.update(number for number, gradient in enumerate(made.gradients) if gradient is None)
         moved = {id(variable): value for variable, value in made.updates}
         return (
@@ -116,6 +117,14 @@ def _plus(total, gradient, share):
     if gradient is None:
         return total
     return total + tf.cast(share, total.dtype) * tf.cast(tf.convert_to_tensor(gradient), total.dtype)
+
+
+def _counted(batch, begin, end):
+    """Returns how many rows, or positions of weight above 0, the mean over this part of a batch is of."""
+    *_, weights = batch
+    if weights is None:
+        return tf.cast(end - begin, "float32")
+    return tf.cast(tf.math.count_nonzero(weights[begin:end]), "float32")
 
 
 def _rows(batch, begin, end):

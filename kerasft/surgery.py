@@ -259,15 +259,15 @@ def set_dtype_policy(model, policy):
     model.train_function = model.test_function = model.predict_function = None
 
 
-def build_metrics(model, targets):
+def build_metrics(model, signature):
     """Makes the variables of the metrics of a compiled model, as its first batch does.
 
     Args:
-        targets: array of one row or more.
+        signature: `tf.TensorSpec` of a batch's targets.
     """
     if not model._compile_metrics.built:
-        outputs = keras.KerasTensor((len(targets), *model.output_shape[1:]))
-        model._compile_metrics.build(keras.ops.convert_to_tensor(targets), outputs)
+        targets = tf.zeros([side or 1 for side in signature.shape], signature.dtype)
+        model._compile_metrics.build(targets, keras.KerasTensor((1, *model.output_shape[1:])))
 
 
 def set_direction(metric, direction):

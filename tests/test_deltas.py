@@ -6,7 +6,7 @@ from kerasft import deltas, surgery, weights
 from kerasft.errors import UserError
 from kerasft.methods import Adapter, LoRA
 from kerasft.model import FineTunedModel
-from kerasft.tasks.text_classification import ClassificationHead
+from kerasft.tasks._head import PooledHead
 
 
 class Add(deltas.Delta):
@@ -54,7 +54,7 @@ def test_two_on_one_layer_act_one_after_the_other():
 
 @pytest.fixture
 def model(tiny_bert):
-    return FineTunedModel(tiny_bert.backbone, ClassificationHead(2, ("tokens", "mask")))
+    return FineTunedModel(tiny_bert.backbone, PooledHead(2, ("tokens", "mask")))
 
 
 @pytest.fixture

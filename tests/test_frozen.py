@@ -6,7 +6,7 @@ import tensorflow as tf
 from kerasft import frozen, taps
 from kerasft.methods import BitFit, Freeze, Full, LinearProbe, LoRA
 from kerasft.model import FineTunedModel
-from kerasft.tasks.text_classification import ClassificationHead
+from kerasft.tasks._head import PooledHead
 
 RANDOM = np.random.default_rng(0)
 TEXT = {
@@ -20,7 +20,7 @@ IMAGES = RANDOM.normal(size=(3, 32, 32, 3)).astype("float32")
 def model_of(make_tiny, name, pooling="mean"):
     pretrained = make_tiny(name)
     reads = ("image",) if pretrained.modality == "image" else ("tokens", "mask")
-    return FineTunedModel(pretrained.backbone, ClassificationHead(2, reads, pooling, dropout=0.0))
+    return FineTunedModel(pretrained.backbone, PooledHead(2, reads, pooling, dropout=0.0))
 
 
 def inputs_of(model):

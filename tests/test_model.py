@@ -9,7 +9,7 @@ import tensorflow as tf
 from kerasft.errors import UserError
 from kerasft.model import FineTunedModel, features
 from kerasft.objectives.base import Objective
-from kerasft.tasks.text_classification import ClassificationHead
+from kerasft.tasks._head import PooledHead
 
 TARGETS = np.array([0, 1, 1, 0, 1])
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -22,7 +22,7 @@ def inputs(rows=5, width=6):
 
 @pytest.fixture
 def model(tiny_bert):
-    return FineTunedModel(tiny_bert.backbone, ClassificationHead(2, ("tokens", "mask")))
+    return FineTunedModel(tiny_bert.backbone, PooledHead(2, ("tokens", "mask")))
 
 
 def test_features_of_an_encoder(tiny_bert):
@@ -100,7 +100,7 @@ def test_the_penalty_of_a_layer_does_not_depend_on_row_weights(model):
 
 def test_the_loss_of_an_epoch_is_the_mean_over_real_rows(make_tiny):
     backbone = make_tiny("bert", dropout=0.0).backbone
-    model = FineTunedModel(backbone, ClassificationHead(2, ("tokens", "mask"), dropout=0.0))
+    model = FineTunedModel(backbone, PooledHead(2, ("tokens", "mask"), dropout=0.0))
     model.compile(keras.optimizers.SGD(0.0), LOSS)
     rows = tf.data.Dataset.from_tensor_slices((inputs(), TARGETS, np.array([1.0, 1, 1, 1, 0]))).batch(2)
     expected = float(LOSS(TARGETS[:4], model(inputs())[:4]))
@@ -110,7 +110,7 @@ def test_the_loss_of_an_epoch_is_the_mean_over_real_rows(make_tiny):
 
 def still(backbone, *objectives):
     """Returns a model without dropout, compiled for plain gradient descent of rate 1."""
-    model = FineTunedModel(backbone, ClassificationHead(2, ("tokens", "mask"), dropout=0.0), objectives)
+    model = FineTunedModel(backbone, PooledHead(2, ("tokens", "mask"), dropout=0.0), objectives)
     model.compile(keras.optimizers.SGD(1.0), LOSS, run_eagerly=True)
     return model
 
@@ -220,7 +220,7 @@ def test_gradients_may_be_taken_elsewhere(make_tiny):
 
 @pytest.mark.parametrize("objectives", [[], [Moved(0.0)]])
 def test_a_pass_leaves_statistics_and_seeds_behind_wherever_it_is_made(make_tiny, objectives):
-    model = FineTunedModel(make_tiny("efficientnet").backbone, ClassificationHead(2, ("image",)), objectives)
+    model = FineTunedModel(make_tiny("efficientnet").backbone, PooledHead(2, ("image",)), objectives)
     model.compile(keras.optimizers.SGD(0.0), LOSS)
     before = {variable.path: variable.numpy().copy() for variable in model.non_trainable_variables}
     model.fit(np.random.default_rng(0).random((4, 32, 32, 3)), np.array([0, 1, 0, 1]), verbose=0)
@@ -245,7 +245,7 @@ def test_what_a_batch_has_beside_it_goes_to_its_objective(make_tiny):
 def test_dropout_is_a_function_of_the_seed_alone(make_tiny):
     def drawn(seed, made_with):
         backbone = make_tiny("bert", seed=made_with).backbone
-        model = FineTunedModel(backbone, ClassificationHead(2, ("tokens", "mask")))
+        model = FineTunedModel(backbone, PooledHead(2, ("tokens", "mask")))
         model.set_seed(seed)
         states = [v.numpy().tolist() for v in model.variables if v.path.endswith("seed_generator_state")]
         assert len({tuple(state) for state in states}) == len(states) > 4

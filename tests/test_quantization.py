@@ -6,7 +6,7 @@ from scipy.stats import norm
 
 from kerasft import quantization, surgery, weights
 from kerasft.model import FineTunedModel
-from kerasft.tasks.text_classification import ClassificationHead
+from kerasft.tasks._head import PooledHead
 
 RANDOM = np.random.default_rng(0)
 
@@ -78,7 +78,7 @@ def test_the_memory(bits, bytes_each):
 
 @pytest.fixture
 def model(tiny_bert):
-    return FineTunedModel(tiny_bert.backbone, ClassificationHead(2, ("tokens", "mask")))
+    return FineTunedModel(tiny_bert.backbone, PooledHead(2, ("tokens", "mask")))
 
 
 def test_paths_and_what_comes_back_for_a_while(model):

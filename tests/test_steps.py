@@ -11,13 +11,13 @@ from kerasft.objectives.l2_sp import L2SP
 from kerasft.objectives.mixout import Mixout
 from kerasft.objectives.r_drop import RDrop
 from kerasft.objectives.sam import Sam
-from kerasft.tasks.text_classification import ClassificationHead
+from kerasft.tasks._head import PooledHead
 
 ROWS, WIDTH = 7, 6
 
 
 def made(make_tiny, objectives=(), dropout=0.0):
-    head = ClassificationHead(2, ("tokens", "mask"), dropout=dropout)
+    head = PooledHead(2, ("tokens", "mask"), dropout=dropout)
     model = FineTunedModel(make_tiny("bert", dropout=dropout).backbone, head, objectives)
     for objective in objectives:
         objective.attach(model)
@@ -91,8 +91,14 @@ def dataset():
     return tf.data.Dataset.from_tensor_slices(batch()).batch(ROWS)
 
 
+@pytest.fixture
+def enough_memory(monkeypatch):
+    """What tests before left this process counts, and may be much."""
+    monkeypatch.setattr(memory, "free", lambda: (10**12, 10**12))
+
+
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
-def test_the_trial_changes_nothing(make_tiny, dropout):
+def test_the_trial_changes_nothing(make_tiny, enough_memory, dropout):
     model = made(make_tiny, [Sam()], dropout)
     before = [variable.numpy() for variable in [*model.variables, *model.optimizer.variables]]
     assert steps.rows_that_fit(model, dataset()) is None
@@ -128,7 +134,7 @@ def test_forecasts_for_twice_the_rows(peaks, expected):
 
 
 @pytest.mark.parametrize(("most", "expected"), [(1, 1), (3, 2), (7, None)])
-def test_a_device_that_has_no_memory_left_says_so(make_tiny, monkeypatch, most, expected):
+def test_a_device_that_has_no_memory_left_says_so(make_tiny, monkeypatch, enough_memory, most, expected):
     def attempt(model, data):
         return tf.zeros([tf.maximum(1, (tf.shape(data[1])[0] - most) * 2**28), 2**17])
 

@@ -8,12 +8,12 @@ import tensorflow as tf
 from kerasft import surgery
 from kerasft.model import FineTunedModel
 from kerasft.optimizers import AdamW
-from kerasft.tasks.text_classification import ClassificationHead
+from kerasft.tasks._head import PooledHead
 
 
 @pytest.fixture
 def model(tiny_bert):
-    return FineTunedModel(tiny_bert.backbone, ClassificationHead(2, ("tokens", "mask")))
+    return FineTunedModel(tiny_bert.backbone, PooledHead(2, ("tokens", "mask")))
 
 
 def test_all_layers_goes_into_layers(model):

@@ -8,17 +8,17 @@ import pytest
 from kerasft import methods, weights
 from kerasft.errors import UserError
 from kerasft.model import FineTunedModel
-from kerasft.tasks.text_classification import ClassificationHead
+from kerasft.tasks._head import PooledHead
 
 
 @pytest.fixture
 def model(tiny_bert):
-    return FineTunedModel(tiny_bert.backbone, ClassificationHead(3, ("tokens", "mask")))
+    return FineTunedModel(tiny_bert.backbone, PooledHead(3, ("tokens", "mask")))
 
 
 @pytest.fixture
 def image_model(tiny_efficientnet):
-    return FineTunedModel(tiny_efficientnet.backbone, ClassificationHead(3, ("image",)))
+    return FineTunedModel(tiny_efficientnet.backbone, PooledHead(3, ("image",)))
 
 
 def named(*names):

@@ -17,7 +17,7 @@ def main():
     model = AutoModelForSequenceClassification.from_pretrained(arguments.model, num_labels=2, dtype="float32")
     classify = pipeline("text-classification", model, tokenizer=tokenizer, device="cpu")
     stopwatch = timed(lambda: classify(texts, batch_size=arguments.batch_size, truncation=True), len(texts))
-    report("hf_pipeline", arguments, stopwatch, None, ("torch", "transformers"))
+    report("hf_pipeline", arguments, stopwatch, {}, ("torch", "transformers"))
 
 
 if __name__ == "__main__":

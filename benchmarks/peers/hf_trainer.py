@@ -10,6 +10,7 @@ import tempfile
 import numpy as np
 import peft
 from datasets import Dataset
+from scipy import stats
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -50,7 +51,8 @@ FROZEN = {
 def tokenized(tokenizer, path, rows=None):
     """Returns a `datasets.Dataset` of token ids of their own length, and labels."""
     texts, labels = read_table(path, rows)
-    return Dataset.from_dict({**tokenizer(texts, truncation=True), "labels": labels})
+    columns = zip(*texts, strict=True) if isinstance(texts[0], tuple) else (texts,)
+    return Dataset.from_dict({**tokenizer(*map(list, columns), truncation=True), "labels": labels})
 
 
 def training_arguments(arguments, folder):
@@ -92,6 +94,13 @@ def adapted(model, method):
     return peft.get_peft_model(model, configs[method]()) if method != "full" else model
 
 
+def score(predicted):
+    """Returns what the Trainer predicted as a dict of one score."""
+    if predicted.predictions.shape[1] == 1:
+        return {"spearman": float(stats.spearmanr(predicted.predictions[:, 0], predicted.label_ids).statistic)}
+    return {"accuracy": float(np.mean(predicted.predictions.argmax(-1) == predicted.label_ids))}
+
+
 def main():
     parser = text_arguments(__doc__.splitlines()[0])
     parser.add_argument("--model", required=True, help="folder in the Hugging Face format")
@@ -104,7 +113,8 @@ def main():
     tokenizer = AutoTokenizer.from_pretrained(arguments.model, model_max_length=128)
     train, test = tokenized(tokenizer, arguments.train, arguments.rows), tokenized(tokenizer, arguments.test)
     stopwatch = Stopwatch(len(train), arguments.batch_size)
-    model = AutoModelForSequenceClassification.from_pretrained(arguments.model, num_labels=2, dtype="float32")
+    outputs = 1 if isinstance(train["labels"][0], float) else 2  # With one, the loss is the mean squared error.
+    model = AutoModelForSequenceClassification.from_pretrained(arguments.model, num_labels=outputs, dtype="float32")
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
             model=adapted(model, arguments.method),
@@ -115,8 +125,7 @@ def main():
         )
         trainer.train()
         predicted = trainer.predict(test)
-    accuracy = float(np.mean(predicted.predictions.argmax(-1) == predicted.label_ids))
-    report("hf_trainer", arguments, stopwatch, accuracy, ("torch", "transformers", "accelerate", "peft"))
+    report("hf_trainer", arguments, stopwatch, score(predicted), ("torch", "transformers", "accelerate", "peft"))
 
 
 if __name__ == "__main__":

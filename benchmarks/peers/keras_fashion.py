@@ -72,7 +72,7 @@ def main():
     model.fit(batches, epochs=arguments.epochs, callbacks=[Clock(stopwatch)], verbose=0)
     scores = model.predict(dataset(test, converter, 128), verbose=0)
     accuracy = float(np.mean(scores.argmax(-1) == test[1]))
-    report("keras_fashion", arguments, stopwatch, accuracy, ("tensorflow", "keras", "keras-hub"))
+    report("keras_fashion", arguments, stopwatch, {"accuracy": accuracy}, ("tensorflow", "keras", "keras-hub"))
 
 
 if __name__ == "__main__":

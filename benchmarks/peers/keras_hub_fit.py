@@ -47,7 +47,7 @@ def main():
     texts, labels = read_table(arguments.test)
     scores = classifier.predict(texts, batch_size=128, verbose=0)
     accuracy = float(np.mean(scores.argmax(-1) == np.array(labels)))
-    report("keras_hub_fit", arguments, stopwatch, accuracy, ("tensorflow", "keras", "keras-hub"))
+    report("keras_hub_fit", arguments, stopwatch, {"accuracy": accuracy}, ("tensorflow", "keras", "keras-hub"))
 
 
 if __name__ == "__main__":

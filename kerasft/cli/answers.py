@@ -29,16 +29,22 @@ def for_data(tuner, data):
 
 
 def flat(row):
-    """Returns what fits into the cells of a table: the lists of scores do not."""
-    return {name: value for name, value in row.items() if not isinstance(value, list)}
+    """Returns what fits into the cells of a table: entities by label and text; the lists of scores do not."""
+    cells = {name: _entities(value) if isinstance(value, list) else value for name, value in row.items()}
+    return {name: value for name, value in cells.items() if value is not None}
+
+
+def _entities(found):
+    are_entities = all(isinstance(item, dict) for item in found)
+    return "; ".join(f"{item['label']}: {item['text']}" for item in found) if are_entities else None
 
 
 def write_csv(rows, path):
     """Writes one line for each answer, without the lists; no cell is a formula to a spreadsheet."""
     with open(path, "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(flat(rows[0])), extrasaction="ignore")
+        writer = csv.DictWriter(file, list(flat(rows[0])))
         writer.writeheader()
-        writer.writerows({name: _no_formula(value) for name, value in row.items()} for row in rows)
+        writer.writerows({name: _no_formula(value) for name, value in flat(row).items()} for row in rows)
 
 
 def _no_formula(value):

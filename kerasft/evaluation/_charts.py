@@ -93,6 +93,29 @@ def distribution(edges, rows):
     return chart("".join(drawn), 288, "how sure the model was")
 
 
+def scatter(truth, predicted):
+    """Returns a point an example, its prediction against the truth, and the dashed line on which both are equal."""
+    both = np.concatenate([truth, predicted])
+    ticks = _ticks(float(both.min()), float(both.max()))
+    ends = ticks[0], ticks[-1]
+    axes = Axes(ends, ends, top=12, bottom=262)
+    points = [axes.at(*pair) for pair in zip(truth.tolist(), predicted.tolist(), strict=True)]
+    dots = [tag("circle", cx=x, cy=y, r=2.5, class_="dot faint") for x, y in points]
+    ideal = line(axes.at(ticks[0], ticks[0]), axes.at(ticks[-1], ticks[-1]), "ideal")
+    return chart("".join([axes.rulers(ticks), ideal, *dots, axes.numbers(ticks)]), 288, "predictions against truth")
+
+
+def histogram(values, bins=21):
+    """Returns how many values fall where; the middle bin has 0 in its middle."""
+    ends = np.abs(values).max(initial=0) or 1.0
+    counts, edges = np.histogram(values, bins, (-ends, ends))
+    axes = Axes((-ends, ends), (0, max(counts.max(), 1)), top=12, bottom=262)
+    bars = _bars(axes, edges.tolist(), counts.tolist(), "accent")
+    ticks = [tick for tick in _ticks(-ends, ends) if abs(tick) <= ends]
+    drawn = [axes.rulers([0, int(counts.max())]), *bars, axes.numbers(ticks)]
+    return chart("".join(drawn), 288, "how far off the predictions are")
+
+
 def interval(estimate, ends=(0, 1)):
     """Returns a line from the lower to the upper end of an `Estimate`, a dot at its value, on a thin track."""
 

@@ -32,7 +32,7 @@ def confusion(evaluation):
         for truth, answer, count, share in pairs
     ]
     listed = table(("Truth", "Predicted", "#Count", "#Of truth"), rows) if rows else tag("p", "None.")
-    parts = [_card(drawn), _card(listed, tag("h3", "Most frequent mistakes"))]
+    parts = [card(drawn), card(listed, tag("h3", "Most frequent mistakes"))]
     layout = next(layout for most, layout in LAYOUTS if len(evaluation.labels) <= most)
     return section("What is taken for what", HOW_TO_READ["confusion"], tag("div", *parts, class_=layout))
 
@@ -47,7 +47,7 @@ def classes(evaluation):
         counts = [row["support"]] + ([cells[1, 0], cells[0, 1]] if evaluation.multi_label else [])
         scores = [row[name] for name in ("precision", "recall", "f1")]
         rows.append([_label(row["label"]), *map(_number, counts), *map(_measure, scores)])
-    return section("Class by class", HOW_TO_READ["classes"], _card(table(names, rows)))
+    return section("Class by class", HOW_TO_READ["classes"], card(table(names, rows)))
 
 
 def certainty(evaluation):
@@ -61,8 +61,8 @@ def certainty(evaluation):
         for row, heading, kind in zip(counts, headings, ("accent", "neutral"), strict=True)
     ]
     figures = [
-        _figure("Reliability", HOW_TO_READ["reliability"], _charts.reliability(evaluation.reliability, edges[0])),
-        _figure("Scores", words, _charts.distribution(edges, rows)),
+        figure("Reliability", HOW_TO_READ["reliability"], _charts.reliability(evaluation.reliability, edges[0])),
+        figure("Scores", words, _charts.distribution(edges, rows)),
     ]
     return section("How sure the model is", "", tag("div", *figures, class_="charts wide"))
 
@@ -71,7 +71,7 @@ def mistakes(evaluation):
     """Returns the surest mistakes with the examples themselves: texts in a table, images in a gallery."""
     if not evaluation.mistakes:
         return ""
-    shown = _gallery(evaluation.mistakes) if evaluation.noun == "images" else _card(_listed(evaluation.mistakes))
+    shown = _gallery(evaluation.mistakes) if evaluation.noun == "images" else card(_listed(evaluation.mistakes))
     return section("Surest mistakes", HOW_TO_READ["mistakes"], shown)
 
 
@@ -101,11 +101,13 @@ def _listed(mistakes):
     return table(("Row", *(["Text"] if has_preview else []), "Truth", "Predicted", "#Sure"), rows, class_="mistakes")
 
 
-def _card(content, *before):
+def card(content, *before):
+    """Returns a frame around something that may be wider than the page."""
     return tag("div", *before, tag("div", content, class_="scroll"), class_="card")
 
 
-def _figure(heading, words, drawn):
+def figure(heading, words, drawn):
+    """Returns a chart with its heading and how to read it."""
     return tag("figure", tag("figcaption", tag("h3", heading), tag("p", words)), drawn, class_="card")
 
 

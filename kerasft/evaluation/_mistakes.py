@@ -1,8 +1,25 @@
 """The examples that a classifier got wrong, as a report shows them."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 SHOWN = 20
+
+
+class Headline(NamedTuple):
+    """The one result that counts, in plain words.
+
+    Attributes:
+        value: str. unit: str, or empty. words: str, what the value is of. span: str, its interval.
+        aside: str. What a trivial answer would reach, or empty.
+    """
+
+    value: str
+    unit: str
+    words: str
+    span: str
+    aside: str
 
 
 def worst(targets, outputs, labels, frame):

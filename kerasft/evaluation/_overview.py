@@ -5,7 +5,7 @@ import os
 import shlex
 
 from kerasft.evaluation import _charts
-from kerasft.evaluation._markup import escape, percent, section, tag
+from kerasft.evaluation._markup import escape, section, tag
 
 # What a reader must know of a measure to make something of its value.
 EXPLAINED = {
@@ -15,21 +15,31 @@ EXPLAINED = {
     "auroc": ("AUROC", "0.5 chance, 1 perfect"),
     "log_loss": ("Log loss", "in nats, 0 perfect"),
     "expected_calibration_error": ("Calibration error", "0 perfect"),
+    "precision": ("Precision", "of the spans predicted"),
+    "recall": ("Recall", "of the spans there are"),
+    "word_accuracy": ("Word accuracy", "share of words with the right tag"),
+    "exact": ("Exact match", "share of answers right to the word"),
+    "pearson": ("Pearson", "correlation"),
+    "ndcg": ("nDCG", "of the first ten"),
+    "recall@1": ("Recall at 1", "the nearest is right"),
+    "recall@5": ("Recall at 5", "of the right partners"),
+    "recall@10": ("Recall at 10", "of the right partners"),
+    "spearman": ("Spearman", "correlation of the ranks"),
+    "r2": ("R²", "share of the variance explained"),
+    "mean_absolute_error": ("Mean absolute error", "in the data's unit"),
+    "root_mean_squared_error": ("Root mean squared error", "in the data's unit"),
 }
 
 
 def headline(evaluation, title):
     """Returns the one result that counts, in plain words."""
-    result = next(iter(evaluation.metrics.values()))
-    span = "no interval: all examples came out the same"
-    if result.low < result.high:
-        span = f"95\N{NO-BREAK SPACE}% interval {100 * result.low:.1f} to {percent(result.high)}"
-    noun = evaluation.noun if evaluation.examples > 1 else evaluation.noun.removesuffix("s")
-    words = f"of {evaluation.examples:,} {noun} {'with every label ' * evaluation.multi_label}right"
-    value = tag("div", f"{100 * result.value:.1f}", tag("small", "\N{NO-BREAK SPACE}%"), class_="value")
-    described = tag("div", escape(words), "<br>", tag("span", span), class_="words")
+    found = evaluation.headline()
+    unit = tag("small", f"\N{NO-BREAK SPACE}{found.unit}") if found.unit else ""
+    value = tag("div", found.value, unit, class_="value")
+    described = tag("div", escape(found.words), "<br>", tag("span", found.span), class_="words")
     kicker = tag("p", "kerasft report", class_="kicker")
-    return kicker + tag("h1", escape(title)) + tag("div", value, described, class_="headline") + _baseline(evaluation)
+    aside = tag("p", escape(found.aside), class_="aside") if found.aside else ""
+    return kicker + tag("h1", escape(title)) + tag("div", value, described, class_="headline") + aside
 
 
 def tiles(evaluation):
@@ -83,17 +93,8 @@ def decimal(value):
 
 def _span(estimate):
     if not math.isfinite(estimate.low):
-        return "a class has no example"
+        return "not defined on these examples"
     return f"{decimal(estimate.low)} to {decimal(estimate.high)}"
-
-
-def _baseline(evaluation):
-    if evaluation.multi_label:
-        return ""
-    commonest = max(evaluation.per_class, key=lambda row: row["support"])
-    share = percent(commonest["support"] / evaluation.examples)
-    words = f"Always answering “{escape(commonest['label'])}” would be right for {share}."
-    return tag("p", words, class_="aside")
 
 
 def _are_numbers(values):

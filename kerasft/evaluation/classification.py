@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 
 from kerasft.errors import UserError
-from kerasft.evaluation import _mistakes, bootstrap, measures
+from kerasft.evaluation import _details, _mistakes, bootstrap, figures, measures
+from kerasft.evaluation._markup import percent
 
 SINGLE = ("accuracy", "macro_f1", "matthews_correlation", "auroc", "log_loss", "expected_calibration_error")
 MULTIPLE = ("subset_accuracy", "macro_f1", "micro_f1", "auroc", "log_loss")
@@ -46,6 +47,32 @@ class Evaluation:
     distribution: dict
     mistakes: list
 
+    def counted(self):
+        """Returns what `metrics.json` has beside the metrics, by name."""
+        return {name: getattr(self, name) for name in ("per_class", "confusion", "examples", "labels")}
+
+    def headline(self):
+        """Returns the result that counts as a `Headline` for a report."""
+        result = next(iter(self.metrics.values()))
+        span = "no interval: all examples came out the same"
+        if result.low < result.high:
+            span = f"95\N{NO-BREAK SPACE}% interval {100 * result.low:.1f} to {percent(result.high)}"
+        noun = self.noun if self.examples > 1 else self.noun.removesuffix("s")
+        words = f"of {self.examples:,} {noun} {'with every label ' * self.multi_label}right"
+        return _mistakes.Headline(f"{100 * result.value:.1f}", "%", words, span, self._baseline())
+
+    def _baseline(self):
+        if self.multi_label:
+            return ""
+        commonest = max(self.per_class, key=lambda row: row["support"])
+        share = percent(commonest["support"] / self.examples)
+        return f"Always answering “{commonest['label']}” would be right for {share}."
+
+    def sections(self):
+        """Returns the sections of a report that are of this kind of task, as HTML."""
+        made = (_details.confusion, _details.classes, _details.certainty, _details.mistakes)
+        return [section(self) for section in made]
+
 
 def evaluate(targets, logits, labels, frame=None, multi_label=False, **resampling):
     """Measures a classifier's logits against the truth.
@@ -85,6 +112,18 @@ def evaluate(targets, logits, labels, frame=None, multi_label=False, **resamplin
         distribution=_distribution(confidence, is_true, 0.5 if len(labels) == 2 and not multi_label else 0.0),
         mistakes=_mistakes.worst(targets, outputs, labels, frame),
     )
+
+
+def picture(targets, logits, labels, multi_label=False):
+    """Returns the confusion matrix as a `figures.Picture`, or None with several labels an example.
+
+    Args:
+        targets, logits, labels, multi_label: as of `evaluate`.
+    """
+    if multi_label:
+        return None
+    confusion = _confusion(np.asarray(targets), np.argmax(logits, axis=1), len(labels))
+    return figures.Picture("confusion", figures.confusion_figure(confusion, labels))
 
 
 def example_scores(targets, logits, labels, multi_label=False):

@@ -2,12 +2,20 @@
 
 import io
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 LARGEST_WITH_COUNTS = 12  # classes
+
+
+class Picture(NamedTuple):
+    """A Matplotlib figure, and what it shows in one word."""
+
+    name: str
+    figure: Figure
 
 
 def confusion_figure(confusion, labels):
@@ -40,6 +48,22 @@ def confusion_figure(confusion, labels):
         for (row, column), count in np.ndenumerate(confusion):
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour)
+    return figure
+
+
+def scatter_figure(truth, predicted):
+    """Returns a point an example, above its true value what was predicted; right ones lie on the dashed line.
+
+    Args:
+        truth, predicted: `(rows,)` float.
+    """
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    axes = figure.add_subplot()
+    axes.scatter(truth, predicted, s=12, alpha=0.5, linewidths=0)
+    axes.axline((truth[0], truth[0]), slope=1, color="grey", linestyle="--", linewidth=1)
+    axes.set_xlabel("truth")
+    axes.set_ylabel("predicted")
+    axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 

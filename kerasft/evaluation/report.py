@@ -9,7 +9,7 @@ import string
 import numpy as np
 
 from kerasft import files
-from kerasft.evaluation import _details, _overview
+from kerasft.evaluation import _overview
 from kerasft.evaluation._markup import escape
 
 
@@ -19,7 +19,7 @@ def write(evaluation, directory, title, facts, history=None):
     The page is one file without scripts or anything to load, so that it can be mailed, printed and kept.
 
     Args:
-        evaluation: `classification.Evaluation`.
+        evaluation: the `Evaluation` of a file of this folder.
         directory: str or path. Made if need be.
         title: str. Such as the name of the run.
         facts: dict of str to anything. What was trained, shown in this order.
@@ -37,10 +37,7 @@ def metrics(evaluation):
     """Returns the content of `metrics.json`: a dict of what an `Evaluation` has counted and measured."""
     return {
         "metrics": {name: estimate._asdict() for name, estimate in evaluation.metrics.items()},
-        "per_class": evaluation.per_class,
-        "confusion": evaluation.confusion,
-        "examples": evaluation.examples,
-        "labels": evaluation.labels,
+        **evaluation.counted(),
     }
 
 
@@ -51,10 +48,7 @@ def html(evaluation, title, facts, history=None, directory="."):
         _overview.tiles(evaluation),
         _overview.trained(facts),
         _overview.learning_curves(history),
-        _details.confusion(evaluation),
-        _details.classes(evaluation),
-        _details.certainty(evaluation),
-        _details.mistakes(evaluation),
+        *evaluation.sections(),
         _overview.reproduce(directory),
     ]
     template = importlib.resources.files("kerasft.evaluation").joinpath("report.html").read_text(encoding="utf-8")

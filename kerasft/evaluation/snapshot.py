@@ -1,17 +1,17 @@
 """What TensorBoard shows of a model's predictions while it learns."""
 
+import importlib
 import io
 import re
 import textwrap
 
 import numpy as np
-import tensorflow as tf
 from matplotlib.figure import Figure
 from PIL import Image
-from sklearn.metrics import confusion_matrix
 
 from kerasft.evaluation import figures
 from kerasft.evaluation._markup import clip
+from kerasft.model import by_position
 from kerasft.pipeline import batching
 
 EXAMPLES, SHOWN = 500, 8  # that are predicted after each epoch, and of those in the table
@@ -28,7 +28,7 @@ class Snapshot:
         frame: pandas.DataFrame of prepared validation examples; at most 500 of them are used, drawn at random.
 
     Call it, without arguments, for a dict of tag to PNG bytes or Markdown: `validation/predictions`, a table; for
-    images `validation/images`; where each example has one label `validation/confusion`.
+    images `validation/images`; and the task's picture, such as `validation/confusion`.
     """
 
     def __init__(self, task, model, preprocessor, frame):
@@ -41,21 +41,21 @@ class Snapshot:
 
     def __call__(self):
         task, head, outputs = self.task, self.frame.head(SHOWN), self.outputs()
-        decoded = {name: values.numpy() for name, values in task.decode(tf.constant(outputs)).items()}
+        decoded = task.answers(task.decoded(outputs, self.frame))
         decoded = {name: values for name, values in decoded.items() if values.ndim == 1}
-        shown = {"validation/predictions": table(task.inputs, head, decoded)}
+        shown = {"validation/predictions": table(task.inputs, task.shown(head), decoded)}
         if task.modality == "image":
             shown["validation/images"] = figures.to_png(_pictures(task, head, decoded))
-        if task.evaluation == "classification" and not task.multi_label:
-            numbers = range(len(task.labels))
-            confusion = confusion_matrix(task.targets(self.frame), outputs.argmax(-1), labels=numbers)
-            shown["validation/confusion"] = figures.to_png(figures.confusion_figure(confusion, task.labels))
+        module = importlib.import_module(f"kerasft.evaluation.{task.evaluation}")
+        picture = module.picture(task.targets(self.frame), outputs, **task.evaluation_arguments())
+        if picture:
+            shown[f"validation/{picture.name}"] = figures.to_png(picture.figure)
         return shown
 
     def outputs(self):
         """Returns the model's raw outputs row by row, without `predict`, which would trace a graph for each width."""
-        made = [self.model(inputs, training=False).numpy() for inputs in self._inputs()]
-        return np.concatenate(made)[np.argsort(np.concatenate(self.batches))]
+        made = [by_position(self.model(inputs, training=False)).numpy() for inputs in self._inputs()]
+        return self.examples.restored(np.concatenate(made), self.batches)
 
     def _inputs(self):
         """Returns the model's inputs batch by batch; where a part of it is frozen, what that part made of them."""
@@ -81,7 +81,7 @@ def table(inputs, frame, decoded):
     rows = [header, ["---"] * len(header)]
     for position, (number, example) in enumerate(frame.iterrows()):
         found = {name: values[position] for name, values in decoded.items()}
-        mark = "✓" if all(_same(example[name], found[name]) for name in truth if name in found) else "✗"
+        mark = _mark([(example[name], found[name]) for name in truth if name in found])
         cells = [_preview(example[name], number) for name in inputs]
         rows.append([mark, *cells, *(_word(example[name]) for name in truth), *map(_word, found.values())])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
@@ -108,6 +108,13 @@ def _caption(value):
     return clip(_plain(value), 24).replace("$", r"\$")
 
 
+def _mark(pairs):
+    """Returns whether a row is right, in a letter; of numbers that cannot be said."""
+    if any(isinstance(truth, (float, np.floating)) for truth, _ in pairs):
+        return ""
+    return "✓" if all(_same(*pair) for pair in pairs) else "✗"
+
+
 def _same(truth, predicted):
     return set(_plain(truth).split("|")) == set(_plain(predicted).split("|"))
 
@@ -130,5 +137,7 @@ def _plain(value):
     if isinstance(value, bytes):
         return value.decode()
     if isinstance(value, (list, tuple)):
-        return "|".join(map(str, value))
+        return "|".join(map(_plain, value))
+    if isinstance(value, dict):  # An entity.
+        return f"{value['label']}: {value['text']}"
     return f"{value:.3f}" if isinstance(value, (float, np.floating)) else str(value)

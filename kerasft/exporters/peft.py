@@ -96,7 +96,7 @@ def _write_head(tuner, path):
     if not hasattr(head, "logits"):
         return
     arrays = {"weight": _transposed(head.logits.kernel.numpy()), "bias": head.logits.bias.numpy()}
-    save_file(arrays, path, metadata={"pooling": head.pooling, "labels": json.dumps(tuner.task.labels)})
+    save_file(arrays, path, metadata={"pooling": str(head.pooling), "labels": json.dumps(tuner.task.labels)})
 
 
 def _base(backbone):

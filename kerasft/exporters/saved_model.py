@@ -1,6 +1,7 @@
 """A TensorFlow SavedModel that answers from raw input: TensorFlow Serving, TFX, C++, Java and Go load it."""
 
 import contextlib
+import functools
 import json
 import os
 
@@ -48,12 +49,7 @@ def _save(tuner, folder):
     """
     task, model, preprocessor = tuner.task, tuner.model, tuner.preprocessor
 
-    def serve(*inputs):
-        prepared = preprocessor(inputs if len(inputs) > 1 else inputs[0])
-        if task.modality == "text":
-            return task.decode(model(prepared, training=False))
-        return task.decode(model(_not_empty(prepared), training=False)[: tf.shape(prepared)[0]])
-
+    serve = functools.partial(task.serve, model, preprocessor)
     signature = tf.function(serve, input_signature=list(task.signature().values()), autograph=False)
     with _word_cache.bounded(preprocessor), deltas.merged(model):
         function = signature.get_concrete_function()
@@ -62,15 +58,6 @@ def _save(tuner, folder):
         module.tables = _tables(preprocessor, function)
         tf.saved_model.save(module, folder, signatures={_warmup.SIGNATURE: function})
     return function
-
-
-def _not_empty(images):
-    """Returns the images, or a black one if there are none.
-
-    With oneDNN on AVX-512, TensorFlow's convolutions give no images the shape of their input and the next layer fails.
-    """
-    missing = tf.maximum(1 - tf.shape(images)[0], 0)
-    return tf.concat([images, tf.zeros((missing, *images.shape[1:]), images.dtype)], axis=0)
 
 
 def _tables(preprocessor, function):

@@ -19,6 +19,7 @@ class Mixing(Objective):
     """
 
     mixes: ClassVar[bool] = True
+    needs_rows: ClassVar[bool] = True
 
     def __init__(self, alpha):
         check(self.name, "alpha", alpha, 0, low_is_allowed=False)

@@ -3,6 +3,8 @@
 import contextlib
 from typing import Any, ClassVar
 
+from kerasft.errors import UserError
+
 
 class Objective:
     """A change of what a training step minimises. A subclass is one file and overrides one or two of the hooks below.
@@ -26,6 +28,8 @@ class Objective:
         name: str. In `History` and TensorBoard; two objectives of a model differ in it.
         mixes: bool. True if `forward` makes rows out of several and `loss` scores them by the targets of each.
         has_term: bool. False for an objective that overrides neither `loss` nor the call, and has nothing to show.
+        needs_classes: bool. True if it reads the outputs as logits of classes.
+        needs_rows: bool. True if it takes the outputs for one answer a row.
         takes_features: bool. True if it leaves alone the model's inputs and what frozen layers make of them, so that
             this may be computed once, for all epochs.
         extra: None, or what a step needs beside its batch: an object with `signature` (`tf.TensorSpec`s),
@@ -35,8 +39,17 @@ class Objective:
     name: ClassVar[str]
     mixes: ClassVar[bool] = False
     has_term: ClassVar[bool] = True
+    needs_classes: bool = False
+    needs_rows: ClassVar[bool] = False
     takes_features: bool = False
     extra: Any = None
+
+    def check(self, task):
+        """Raises UserError, before anything is loaded, if it does not go with a task."""
+        if self.needs_classes and not task.has_classes:
+            raise UserError(f"{self.name} needs a task whose answers are classes. Received: task={type(task).__name__}")
+        if self.needs_rows and not task.answers_rows:
+            raise UserError(f"{self.name} needs a task with one answer a row. Received: task={type(task).__name__}")
 
     def prepare(self, tuner, frame):
         """Reads what the objective needs, before the model is compiled; called once in each `fit`.

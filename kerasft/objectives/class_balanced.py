@@ -25,6 +25,7 @@ class ClassBalanced(Objective):
     """
 
     name: ClassVar[str] = "class_balanced"
+    needs_classes = True
     takes_features = True
 
     def __init__(self, beta=0.999):

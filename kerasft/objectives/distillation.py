@@ -40,6 +40,8 @@ class Distillation(Objective):
     """
 
     name: ClassVar[str] = "distillation"
+    needs_classes = True
+    needs_rows: ClassVar[bool] = True
 
     def __init__(self, teacher, temperature=2.0, weight=0.5, hidden=0.0, attention=0.0):  # noqa: PLR0913
         check("distillation", "temperature", temperature, 0, low_is_allowed=False)

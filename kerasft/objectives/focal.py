@@ -24,6 +24,7 @@ class Focal(Objective):
     """
 
     name: ClassVar[str] = "focal"
+    needs_classes = True
     takes_features = True
 
     def __init__(self, gamma=2.0):

@@ -24,6 +24,7 @@ class LabelSmoothing(Objective):
     """
 
     name: ClassVar[str] = "label_smoothing"
+    needs_classes = True
     takes_features = True
 
     def __init__(self, smoothing=0.1):

@@ -31,6 +31,8 @@ class PseudoLabels(Objective):
     """
 
     name: ClassVar[str] = "pseudo_labels"
+    needs_classes = True
+    needs_rows: ClassVar[bool] = True
     takes_features = True
 
     def __init__(self, data, threshold=0.95, weight=1.0):

@@ -23,6 +23,7 @@ class RDrop(Objective):
     """
 
     name: ClassVar[str] = "r_drop"
+    needs_classes = True
     takes_features = True
 
     def __init__(self, alpha=1.0):

@@ -87,7 +87,7 @@ def dataset(examples, batches, replicas=1, batch_size=None, count=None, extras=N
     """Returns a `tf.data.Dataset` of `(inputs, targets)` batches, or `inputs` where there are no targets.
 
     Args:
-        examples: `TokenizedText` or `Images`.
+        examples: `TokenizedText`, `Windows` or `Images`.
         batches: callable without arguments that returns an iterable of arrays of row numbers; called for each pass.
         replicas: int. With more than one, an incomplete batch is filled to `batch_size` with rows of weight 0
             and batches are `(inputs, targets, weights)`, so that all replicas get the same number of rows.
@@ -106,10 +106,11 @@ def dataset(examples, batches, replicas=1, batch_size=None, count=None, extras=N
 
     def make(rows):
         rows, weights = _filled(rows[rows >= 0], batch_size if replicas > 1 else 0)
-        inputs = examples.gather(rows, width(examples.lengths[rows], widths) if widths is not None else None)
-        targets = () if examples.targets is None else (examples.targets[rows],)
+        wide = width(examples.lengths[rows], widths) if widths is not None else None
+        targets, given = _parted(examples.gather_targets(rows, wide))
+        weights = [(weights * array.T).T for array in given] if given or replicas == 1 else [weights]
         beside = {name: extra.gather(rows) for name, extra in extras.items()}
-        return tf.nest.flatten((inputs, *targets, *((weights,) if replicas > 1 else ()), beside))
+        return tf.nest.flatten((examples.gather(rows, wide), *targets, *weights, beside))
 
     def gather(rows):
         made = tf.numpy_function(make, [rows], [spec.dtype for spec in specs])
@@ -133,12 +134,15 @@ def dataset(examples, batches, replicas=1, batch_size=None, count=None, extras=N
 
 def _signature(examples, replicas):
     """Returns the `tf.TensorSpec`s of a batch before `examples.finish`."""
-    signature = [examples.signature]
-    if examples.targets is not None:
-        signature.append(tf.TensorSpec((None, *examples.targets.shape[1:]), examples.targets.dtype))
+    targets, weights = _parted(examples.target_signature)
     if replicas > 1:
-        signature.append(tf.TensorSpec((None,), tf.float32))
-    return tuple(signature)
+        weights = weights or [tf.TensorSpec((None,), tf.float32)]
+    return (examples.signature, *targets, *weights)
+
+
+def _parted(targets):
+    """Returns the targets, and the weights after them, as lists of one or none."""
+    return list(targets[:1]), list(targets[1:])
 
 
 def _table(batches):

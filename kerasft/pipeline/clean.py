@@ -21,6 +21,7 @@ from kerasft.pipeline._labels import (
     multi_label_problems,
     one_sided,
 )
+from kerasft.pipeline._numbers import number_problems, numbers
 from kerasft.pipeline._problems import (
     SHOWN,
     DataWarning,
@@ -33,11 +34,23 @@ from kerasft.pipeline._problems import (
     warn,
 )
 from kerasft.pipeline._quarantine import Quarantine, without
+from kerasft.pipeline._words import (
+    answer_problems,
+    as_answers,
+    as_list,
+    span_problems,
+    tag_names,
+    tag_problems,
+    token_problems,
+)
 from kerasft.registry import raise_if
 
 __all__ = [
     "DataWarning",
     "Quarantine",
+    "answer_problems",
+    "as_answers",
+    "as_list",
     "brief",
     "choose_columns",
     "conflicting",
@@ -52,10 +65,17 @@ __all__ = [
     "label_problems",
     "multi_label_ids",
     "multi_label_problems",
+    "number_problems",
+    "numbers",
     "one_sided",
+    "origin",
     "refuse",
     "resolve_paths",
+    "span_problems",
+    "tag_names",
+    "tag_problems",
     "text_problems",
+    "token_problems",
     "warn",
     "without",
 ]

@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kerasft.pipeline.examples import Examples
+
 
 @keras.saving.register_keras_serializable("kerasft")
 class ImagePreprocessor(keras.layers.Layer):
@@ -56,7 +58,7 @@ class ImagePreprocessor(keras.layers.Layer):
 
 
 @dataclasses.dataclass
-class Images:
+class Images(Examples):
     """Many images and their targets, read and decoded batch by batch.
 
     Attributes:

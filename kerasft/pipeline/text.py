@@ -11,6 +11,7 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 
 from kerasft.pipeline import _byte_pairs
+from kerasft.pipeline.examples import Examples
 
 
 @keras.saving.register_keras_serializable("kerasft")
@@ -54,7 +55,10 @@ class TextPreprocessor(keras.layers.Layer):
         return None if "padding_mask" in self.inputs else self.sequence_length
 
     def call(self, texts):
-        rows = self.rows(texts)
+        return self.dense(self.rows(texts))
+
+    def dense(self, rows):
+        """Returns the backbone's inputs, each `(batch, length)` int32, for ragged `token_ids` and `segment_ids`."""
         shape = (None, self.fixed_width)
         dense = {name: rows[name].to_tensor(self.pad_id if name == "token_ids" else 0, shape=shape) for name in rows}
         dense["padding_mask"] = tf.sequence_mask(rows["token_ids"].row_lengths(), dtype="int32")
@@ -96,7 +100,7 @@ class TextPreprocessor(keras.layers.Layer):
 
 
 @dataclasses.dataclass
-class TokenizedText:
+class TokenizedText(Examples):
     """Token ids of many texts in two flat arrays; row `i` is `[offsets[i]:offsets[i + 1]]`.
 
     Attributes:
@@ -142,11 +146,6 @@ class TokenizedText:
             "padding_mask": lambda: mask,
         }
         return {name: made[name]().astype("int32") for name in self.preprocessor.inputs}
-
-    @staticmethod
-    def finish(inputs):
-        """What is left to do to a batch in the graph: nothing."""
-        return inputs
 
 
 def tokenize(preprocessor, columns, targets=None, batch_size=256):

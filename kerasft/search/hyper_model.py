@@ -6,7 +6,6 @@ import os
 import keras_tuner
 
 from kerasft import recipe as recipes
-from kerasft import run_folder
 from kerasft.errors import UserError
 from kerasft.fine_tuner import FineTuner
 from kerasft.pipeline import clean
@@ -42,7 +41,7 @@ class HyperModel(keras_tuner.HyperModel):
         given = (data["data"], data.get("validation_data"), data.get("validation_split", 0.0))
         train, validation = first.frames(*given, clean.Quarantine(recipe.get("max_bad_rows", 0.0)))
         self.data = {"data": train, "validation_data": validation}
-        self.recipe = _without_columns(recipe) | run_folder.learned_arguments(first)
+        self.recipe = _without_columns(recipe) | first.task.learned
         self.objective, self.name_of_run = keras_tuner.Objective(*first.task.monitor), first.name
         first.preprocessor  # noqa: B018  (a backbone that cannot be had stops the search, not each trial)
 

@@ -1,6 +1,5 @@
 """What text and image classification share."""
 
-import numbers
 from typing import ClassVar
 
 import keras
@@ -10,72 +9,14 @@ from kerasft.errors import UserError
 from kerasft.pipeline import clean
 from kerasft.tasks.base import Task
 
-POOLINGS = ("mean", "first", "last", "pooled")
-
-
-@keras.saving.register_keras_serializable("kerasft")
-class ClassificationHead(keras.layers.Layer):
-    """Pools a backbone's features, drops out, and projects to one logit a class.
-
-    Args:
-        num_classes: int.
-        reads: names of the features it takes.
-        pooling: str. `"mean"` over the tokens or pixels that are no padding; `"first"` or `"last"` such token;
-            `"pooled"`, the backbone's own pooled output.
-        dropout: float from 0 to 1.
-
-    Input shape: `{"tokens": (batch, length, width), "mask": (batch, length)}` or
-        `{"pooled": (batch, width)}` or `{"image": (batch, height, width, channels)}` or
-        `{"image": (batch, patches, channels)}`; `reads` says which. Or what `pool` made of it, `(batch, width)`.
-    Output shape: `(batch, num_classes)` float32 logits.
-    """
-
-    def __init__(self, num_classes, reads, pooling="mean", dropout=0.1, name="head", **kwargs):
-        super().__init__(name=name, **kwargs)
-        self.num_classes = num_classes
-        self.reads = tuple(reads)
-        self.pooling = pooling
-        self.rate = dropout
-        self.dropout = keras.layers.Dropout(dropout, name="dropout")
-        initializer = keras.initializers.TruncatedNormal(stddev=0.02)
-        self.logits = keras.layers.Dense(num_classes, kernel_initializer=initializer, dtype="float32", name="logits")
-
-    def build(self, input_shape):
-        self.logits.build((None, input_shape[self.reads[0]][-1]))
-        self.built = True
-
-    def call(self, features, training=False):
-        pooled = self.pool(features) if isinstance(features, dict) else features
-        return self.logits(self.dropout(pooled, training=training))
-
-    def pool(self, features):
-        """Returns one vector an example, `(batch, width)`; nothing of it learns."""
-        if "image" in features:
-            return keras.ops.mean(features["image"], axis=range(1, len(features["image"].shape) - 1))
-        if self.pooling == "pooled":
-            return features["pooled"]
-        tokens = features["tokens"]
-        if self.pooling == "first":
-            return tokens[:, 0]
-        if self.pooling == "last":
-            last = keras.ops.sum(keras.ops.cast(features["mask"], "int32"), axis=1) - 1
-            return tf.gather(tokens, last, batch_dims=1)  # `keras.ops.take_along_axis` fails on a batch of 0 rows.
-        mask = keras.ops.cast(features["mask"], tokens.dtype)[..., None]
-        return keras.ops.sum(tokens * mask, axis=1) / keras.ops.maximum(keras.ops.sum(mask, axis=1), 1)
-
-    def compute_output_shape(self, input_shape):
-        return (input_shape[self.reads[0]][0], self.num_classes)
-
-    def get_config(self):
-        own = {"num_classes": self.num_classes, "reads": self.reads, "pooling": self.pooling, "dropout": self.rate}
-        return {**super().get_config(), **own}
-
 
 class Classification(Task):
     """One label of a list for each example, or with `multi_label` any number of them."""
 
     evaluation: ClassVar[str] = "classification"
     monitor: ClassVar[tuple[str, str]] = ("val_accuracy", "max")
+    target: ClassVar[str] = "label"
+    has_classes: ClassVar[bool] = True
 
     def __init__(self, labels=None, multi_label=False, dropout=0.1, columns=None):
         if not (labels is None or isinstance(labels, (list, tuple))):
@@ -83,19 +24,11 @@ class Classification(Task):
         self.labels = None if labels is None else [str(label) for label in labels]
         if self.labels is not None and (len(self.labels) < 2 or len(set(self.labels)) < len(self.labels)):
             raise UserError(f"labels must be two or more different names. Received: labels={labels!r}")
-        if not (isinstance(dropout, numbers.Real) and 0 <= dropout < 1):
-            raise UserError(f"dropout must be 0 or more and below 1. Received: dropout={dropout!r}")
-        if not isinstance(columns, (dict, type(None))):
-            raise UserError(f"columns must be a dict such as {{'text': 'review'}}. Received: columns={columns!r}")
+        super().__init__(dropout, columns)
         self.multi_label = multi_label
-        self.dropout = dropout
-        self.columns = dict(columns or {})
 
     def prepare(self, frame, with_targets=True, quarantine=None):
-        wanted, columns = self._wanted(with_targets), self.columns
-        if not with_targets:  # Inputs given in memory have our names, and no labels.
-            columns = {ours: theirs for ours, theirs in columns.items() if ours in wanted and theirs in frame}
-        frame = clean.choose_columns(frame, wanted, columns)
+        frame = self._chosen(frame, with_targets)
         problems, labels = self._problems(frame), self.labels
         if with_targets:
             check = clean.multi_label_problems if self.multi_label else clean.label_problems
@@ -113,6 +46,24 @@ class Classification(Task):
             return infer(usable["label"]) if len(usable) else None
         except UserError as error:
             clean.refuse([error, *problems], f"{frame.attrs.get('origin', 'data')} cannot be used")
+
+    def oddities(self, frame):
+        content = [name for name in self.inputs if name in frame]
+        return [
+            (clean.conflicting(frame, content, self.target), "the same example with different labels"),
+            (clean.one_sided(self.targets(frame), self.labels), "labels that cannot be learned"),
+        ]
+
+    @property
+    def strata(self):
+        return None if self.multi_label else self.target
+
+    @property
+    def learned(self):
+        return {} if self.labels is None else {"labels": self.labels}
+
+    def check_learned(self):
+        self.num_classes  # noqa: B018
 
     def targets(self, frame):
         """Returns `(rows,)` int32 numbers of labels, or `(rows, classes)` float32 of 0 and 1 with `multi_label`."""
@@ -143,14 +94,7 @@ class Classification(Task):
         return {"labels": self.labels, "multi_label": self.multi_label}
 
     def get_config(self):
-        own = ("labels", "multi_label", "dropout", "columns")
-        return {name: getattr(self, name) for name in own}
-
-    def _wanted(self, with_targets):
-        raise NotImplementedError
-
-    def _problems(self, frame):
-        raise NotImplementedError
+        return {**super().get_config(), "labels": self.labels, "multi_label": self.multi_label}
 
     @staticmethod
     def _joined(scores, names):

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from kerasft.errors import UserError
 from kerasft.pipeline import clean, image
-from kerasft.tasks._classification import Classification, ClassificationHead
+from kerasft.tasks._classification import Classification
+from kerasft.tasks._head import PooledHead
 
 
 class ImageClassification(Classification):
@@ -26,7 +27,7 @@ class ImageClassification(Classification):
     """
 
     modality: ClassVar[str] = "image"
-    inputs: ClassVar[tuple[str, ...]] = ("image",)
+    inputs = ("image",)
 
     def __init__(self, labels=None, image_size=None, **kwargs):
         super().__init__(labels, **kwargs)
@@ -66,7 +67,11 @@ class ImageClassification(Classification):
         return image.collect(preprocessor, frame["image"], self.targets(frame) if with_targets else None)
 
     def head(self, pretrained):
-        return ClassificationHead(self.num_classes, ("image",), "mean", self.dropout)
+        return PooledHead(self.num_classes, ("image",), "mean", self.dropout)
+
+    def serve(self, model, preprocessor, images):
+        prepared = preprocessor(images)
+        return self.decode(model(_not_empty(prepared), training=False)[: tf.shape(prepared)[0]])
 
     def signature(self):
         # TensorFlow Serving's REST interface reads base64 only for inputs whose name ends in `_bytes`.
@@ -98,6 +103,15 @@ class ImageClassification(Classification):
 
     def _problems(self, frame):
         return clean.image_problems(frame, "image")
+
+
+def _not_empty(images):
+    """Returns the images, or a black one if there are none.
+
+    With oneDNN on AVX-512, TensorFlow's convolutions give no images the shape of their input and the next layer fails.
+    """
+    missing = tf.maximum(1 - tf.shape(images)[0], 0)
+    return tf.concat([images, tf.zeros((missing, *images.shape[1:]), images.dtype)], axis=0)
 
 
 def _is_image(array):

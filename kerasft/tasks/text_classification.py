@@ -1,34 +1,10 @@
 """A label for a text, or for a pair of texts."""
 
-import math
-from typing import ClassVar
-
-import keras_hub
-import numpy as np
-import pandas as pd
-import tensorflow as tf
-
-from kerasft.errors import UserError
-from kerasft.pipeline import clean, text
-from kerasft.tasks._classification import POOLINGS, Classification, ClassificationHead
-
-# What tokenizers treat in unlike ways: case, accents, scripts, direction, white space, controls, marks, length.
-EDGE_CASES = [
-    "a",
-    "GREAT, isn't it?! 3.14 (or so) … #42",
-    "Café, naïve, e\u0301, Ünïcödé, ß, İ, ﬁ, ½, ①",
-    "🙂 👩‍👩‍👧 🇫🇷 ☺️",
-    "שלום עולם، مرحبا بالعالم",
-    "北京欢迎你 東京 ﾃｽﾄ 안녕하세요 नमस्ते ไทย",
-    " two  blanks, tab\tnew\nline\r\n, no-break\u00a0space, zero\u200bwidth, \ufeff ",
-    "controls \x01 \x07 \x1b[0m \x7f \x85",
-    "[CLS] [SEP] [MASK] [PAD] <s> </s> <|endoftext|> <unk> ##ing ▁a Ġa",
-    "x" * 120,
-    "word " * 3000,
-]
+from kerasft.tasks._classification import Classification
+from kerasft.tasks._text import TextTask
 
 
-class TextClassification(Classification):
+class TextClassification(TextTask, Classification):
     """Classifies one text (`text`) or two (`text`, `text_pair`): sentiment, topic, entailment, paraphrase.
 
     Works with every KerasHub encoder or decoder backbone: encoders pool over the tokens, decoders take the last.
@@ -45,92 +21,7 @@ class TextClassification(Classification):
     Example: >>> kerasft.FineTuner(task="text_classification", backbone="bert_base_en_uncased")
     """
 
-    modality: ClassVar[str] = "text"
-
-    def __init__(self, labels=None, pair=False, pooling="auto", sequence_length=None, **kwargs):
-        super().__init__(labels, **kwargs)
-        if pooling not in ("auto", *POOLINGS):
-            raise UserError(f"pooling must be 'auto' or one of {', '.join(POOLINGS)}. Received: pooling={pooling!r}")
-        is_whole = isinstance(sequence_length, int) and not isinstance(sequence_length, bool)
-        if sequence_length is not None and not (is_whole and sequence_length >= 8):
-            raise UserError(f"sequence_length must be a whole number, 8 or more. Received: {sequence_length!r}")
-        self.pair = pair
-        self.pooling = pooling
-        self.sequence_length = sequence_length
-
     @property
-    def inputs(self):
-        """Names of the columns that are read."""
-        return ("text", "text_pair") if self.pair else ("text",)
-
-    def frame_of(self, inputs):
-        if isinstance(inputs, str) or (self.pair and isinstance(inputs, tuple)):
-            inputs = [inputs]
-        rows = [row if isinstance(row, (tuple, list)) else (row,) for row in inputs]
-        wrong = [row for row in rows if len(row) != len(self.inputs)]
-        if wrong:
-            raise UserError(f"Each input must be {' and '.join(self.inputs)}. Received: {wrong[0]!r}")
-        frame = pd.DataFrame(rows, columns=list(self.inputs), index=range(1, len(rows) + 1))
-        frame.attrs["origin"] = "inputs"
-        return frame
-
-    def preprocessor(self, pretrained):
-        limit = getattr(pretrained.backbone, "max_sequence_length", None) or math.inf
-        length = self.sequence_length or min(limit, 512)
-        if length > limit:
-            raise UserError(f"{pretrained.name} reads {limit} tokens at most. Received: sequence_length={length}")
-        names = pretrained.backbone.input
-        return text.TextPreprocessor(pretrained.converter, marks(pretrained), length, sorted(names))
-
-    def examples(self, frame, preprocessor, with_targets=True):
-        columns = [frame[name].tolist() for name in self.inputs]
-        return text.tokenize(preprocessor, columns, self.targets(frame) if with_targets else None)
-
-    def head(self, pretrained):
-        pooling = self.pooling
-        if pooling == "auto":
-            # A mean over the tokens needs to know which are padding; without a mask, the first is the one that is not.
-            is_masked = "padding_mask" in pretrained.backbone.input
-            pooling = "last" if pretrained.causal else "mean" if is_masked else "first"
-        reads = ("pooled",) if pooling == "pooled" else ("tokens", "mask")
-        return ClassificationHead(self.num_classes, reads, pooling, self.dropout)
-
-    def signature(self):
-        return {name: tf.TensorSpec((None,), tf.string, name=name) for name in self.inputs}
-
-    def request(self, frame):
-        return {name: np.array(frame[name].tolist(), dtype=object) for name in self.inputs}
-
-    def edge_cases(self):
-        following = [*EDGE_CASES[1:], EDGE_CASES[0]]
-        return self.frame_of(list(zip(EDGE_CASES, following, strict=True)) if self.pair else EDGE_CASES)
-
-    def get_config(self):
-        own = {"pair": self.pair, "pooling": self.pooling, "sequence_length": self.sequence_length}
-        return {**super().get_config(), **own}
-
-    def _wanted(self, with_targets):
-        wanted = dict.fromkeys(self.inputs, True)
-        return {**wanted, "label": True} if with_targets else wanted
-
-    def _problems(self, frame):
-        return [problem for name in self.inputs for problem in clean.text_problems(frame, name)]
-
-
-def marks(pretrained):
-    """Returns the ids that the backbone's own preprocessor puts before, between and after texts.
-
-    Encoders were pretrained with certain marks (RoBERTa doubles the separator), which KerasHub's classifier
-    preprocessors know. A decoder gets its start and end tokens, where it has them.
-    """
-    backbone, tokenizer = pretrained.backbone, pretrained.converter
-    for cls in vars(keras_hub.models).values():
-        is_preprocessor = isinstance(cls, type) and issubclass(cls, keras_hub.models.TextClassifierPreprocessor)
-        if is_preprocessor and cls.backbone_cls and isinstance(backbone, cls.backbone_cls):
-            preprocessor = cls(tokenizer)
-            preprocessor.build(None)
-            packer = preprocessor.packer
-            return {"start": packer.start_value, "separator": packer.sep_value, "end": packer.end_value}
-    start, end = getattr(tokenizer, "start_token_id", None), getattr(tokenizer, "end_token_id", None)
-    end = [] if end is None else [end]
-    return {"start": [] if start is None else [start], "separator": end, "end": end}
+    def units(self):
+        """Width of the output."""
+        return self.num_classes

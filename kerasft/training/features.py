@@ -49,9 +49,13 @@ class Features:
         return self.examples.lengths
 
     @property
-    def targets(self):
-        """One entry a row."""
-        return self.examples.targets
+    def target_signature(self):
+        """That of the examples."""
+        return self.examples.target_signature
+
+    def gather_targets(self, rows, width=None):
+        """Returns those of the examples."""
+        return self.examples.gather_targets(rows, width)
 
     @property
     def preprocessor(self):
@@ -100,7 +104,7 @@ def once(model, data, epochs, check):
         epochs: int. All of the stage: an interrupted run must decide as it did before.
         check: function without arguments, called after each batch; it may raise what ends the computing.
     """
-    if not is_worth_it(model, epochs):
+    if not is_worth_it(model, epochs) or not data[0].is_by_row:
         return data
     try:
         return [examples and _features(model, examples, check) for examples in data]

@@ -179,7 +179,7 @@ def _fit_stage(model, task, span, data, settings, make_callbacks):
     model.rows_at_once = begin.rows_at_once
     train = functools.partial(_train, model, data, settings, callbacks)
     if begin.step:
-        surgery.build_metrics(model, data[0].targets[:1])  # The sums of the epoch's first steps go into them.
+        surgery.build_metrics(model, data[0].target_signature[0])  # The sums of the epoch's first steps go into them.
         train(range(begin.epoch, begin.epoch + 1), begin.step)
         checkpoint.restore(saver.store.newest(), model)  # `fit` has ended, and may have put averages into the model.
     if saver.position.epoch < span.last and not saver.position.is_stopped:
@@ -262,9 +262,8 @@ def compile_model(model, task, settings, total_steps):
     if settings.precision == "mixed_float16":
         made = keras.optimizers.LossScaleOptimizer(made)  # Small gradients would be 0 in float16.
     made.build(model.trainable_variables)
-    # With several replicas an incomplete batch is filled with rows of weight 0, which metrics must not count.
-    name = "weighted_metrics" if settings.replicas > 1 else "metrics"
-    model.compile(optimizer=made, loss=task.loss(), **{name: task.metrics()}, jit_compile="auto")
+    # Weighted: several replicas fill an incomplete batch with rows of weight 0, and not every token is a word.
+    model.compile(optimizer=made, loss=task.loss(), weighted_metrics=task.metrics(), jit_compile="auto")
 
 
 def training_dataset(examples, settings, epochs, objectives=(), skip=0):

@@ -23,12 +23,11 @@ def read(task, seed, data, validation_data=None, validation_split=0.0, quarantin
             f"Give validation_data or validation_split, not both. Received: validation_split={validation_split}"
         )
     train = task.prepare(data_sources.load(data), quarantine=quarantine)
+    for problems, what in task.oddities(train):
+        clean.warn(problems, what)
     content = [name for name in task.inputs if name in train]
-    clean.warn(clean.conflicting(train, content, "label"), "the same example with different labels")
-    clean.warn(clean.one_sided(task.targets(train), task.labels), "labels that cannot be learned")
     if validation_split:
-        label = None if getattr(task, "multi_label", False) else "label"
-        return split(train, validation_split, seed, label=label, content=content)
+        return split(train, validation_split, seed, label=task.strata, content=content)
     if validation_data is None:
         return train, None
     validation = task.prepare(data_sources.load(validation_data), quarantine=quarantine)

@@ -58,7 +58,7 @@ def test_report_prints_one_line_of_json(monkeypatch, capsys):
     stopwatch.begin()
     stopwatch.step()
     stopwatch.end()
-    measure.report("job", argparse.Namespace(seed=3), stopwatch, 0.5, ("pytest",))
+    measure.report("job", argparse.Namespace(seed=3), stopwatch, {"accuracy": 0.5}, ("pytest",))
     line = json.loads(capsys.readouterr().out)
     assert (line["job"], line["accuracy"], line["settings"], line["steps"]) == ("job", 0.5, {"seed": 3}, 1)
     assert line["versions"] == {"pytest": pytest.__version__}

@@ -39,9 +39,12 @@ def test_table_and_picture(tmp_path):
     assert (tmp_path / "suite.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_what_was_not_measured_is_a_dash(tmp_path):
+def test_what_no_job_measures_is_left_out_and_what_one_does_not_is_a_dash(tmp_path):
     made = [{**run, "accuracy": None, "steady_examples_per_second": None} for run in runs()]
-    results.write(tmp_path, "suite", ["kerasft", "peer"], made)
-    last = (tmp_path / "suite.md").read_text().splitlines()[-1]
-    assert last.startswith("| peer | – | – | 50.0 (50.0 to 50.0) |") and last.endswith("| – | 1.00 | 2.00 |")
+    made += [{**run, "spearman": 0.5, "name": "other"} for run in made if run["name"] == "peer"]
+    results.write(tmp_path, "suite", ["kerasft", "peer", "other"], made)
+    lines = (tmp_path / "suite.md").read_text().splitlines()
+    assert "accuracy on" not in lines[4] and "Spearman on test" in lines[4]
+    assert lines[-2].startswith("| peer | – | 50.0 (50.0 to 50.0) |") and lines[-2].endswith("| – | 1.00 | 2.00 |")
+    assert lines[-1].startswith("| other | 0.5000 (0.5000 to 0.5000) |")
     assert (tmp_path / "suite.png").exists()

@@ -24,3 +24,14 @@ def test_a_cell_is_no_formula_and_a_number_stays_one(tmp_path, cell, written):
     answers.write_csv([{"text": cell, "label": "pos", "scores": [0.1]}], tmp_path / "a.csv")
     with open(tmp_path / "a.csv", encoding="utf-8", newline="") as file:
         assert list(csv.reader(file)) == [["text", "label"], [written, "pos"]]
+
+
+def test_entities_are_told_in_words_and_lists_of_scores_are_not(tmp_path):
+    found = [{"label": "PER", "text": "Ann"}, {"label": "LOC", "text": "Bonn"}]
+    assert answers.flat({"text": "x", "entities": found, "scores": [0.1]}) == {
+        "text": "x",
+        "entities": "PER: Ann; LOC: Bonn",
+    }
+    assert answers.flat({"entities": []}) == {"entities": ""}
+    answers.write_csv([{"row": 1, "entities": found}, {"row": 2, "entities": []}], tmp_path / "a.csv")
+    assert (tmp_path / "a.csv").read_text() == "row,entities\n1,PER: Ann; LOC: Bonn\n2,\n"

@@ -49,10 +49,19 @@ def test_read_splits_once_and_leaves_the_neutral_out(wheels):
     expected = {text: "positive" if rating > 0 else "negative" for rating, text in ROWS}
     assert labels == expected | {"just so": "positive", "hardly": "negative", "Said  Twice": "positive"}
     assert 0.1 < len(test) / len(labels) < 0.3
-    made = sorted(path.name for path in (wheels / "home" / "data" / "film_snippets").iterdir())
-    assert made == ["SOURCE.txt", "test.csv", "train.csv"]
-    assert [path.name for path in (wheels / "home" / "data").iterdir()] == ["film_snippets"]
+    made = sorted(path.name for path in (wheels / "home" / "data" / "film_snippets_rated").iterdir())
+    assert made == ["SOURCE.txt", "test_labels.csv", "test_values.csv", "train_labels.csv", "train_values.csv"]
+    assert [path.name for path in (wheels / "home" / "data").iterdir()] == ["film_snippets_rated"]
     assert not list(wheels.rglob("evil.py"))
+
+
+def test_values_are_the_ratings_of_all_sentences(wheels):
+    train, test = (base.load({"name": "film_snippets", "split": s, "target": "value"}) for s in ("train", "test"))
+    assert list(train.columns) == ["text", "value"] and not set(train["text"]) & set(test["text"])
+    values = dict(zip([*train["text"], *test["text"]], map(float, [*train["value"], *test["value"]]), strict=True))
+    assert values == {text: rating for rating, text in ROWS + ODD if text != "said twice"}
+    with pytest.raises(UserError, match="Did you mean 'value'.*Received: target='values'"):
+        film_snippets.read(target="values")
 
 
 def test_the_second_time_needs_no_archive(wheels):

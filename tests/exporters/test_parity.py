@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from kerasft.exporters import _parity
+from kerasft.tasks.base import Task
 from kerasft.tasks.image_classification import ImageClassification
 from kerasft.tasks.text_classification import TextClassification
 
@@ -13,7 +14,7 @@ SCORES = np.array([[0.25, 0.75], [0.5, 0.5]], "float32")
 LABELS = np.array([b"b", b"a"], dtype=object)
 
 
-class TaskStandIn:
+class TaskStandIn(Task):
     def edge_cases(self):
         return pd.DataFrame({"text": ["first", "second"]})
 

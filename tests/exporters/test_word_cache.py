@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from kerasft.exporters import _word_cache
-from kerasft.tasks.text_classification import EDGE_CASES
+from kerasft.tasks._text import EDGE_CASES
 
 
 def graph_of(tokenizer):

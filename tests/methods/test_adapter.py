@@ -7,7 +7,7 @@ from kerasft.errors import UserError
 from kerasft.methods import Adapter
 from kerasft.methods.adapter import Bottleneck
 from kerasft.model import FineTunedModel
-from kerasft.tasks.text_classification import ClassificationHead
+from kerasft.tasks._head import PooledHead
 from tests import families
 
 
@@ -34,14 +34,14 @@ def test_by_the_formula():
     ],
 )
 def test_where_they_lie(tiny_bert, arguments, names):
-    model = FineTunedModel(tiny_bert.backbone, ClassificationHead(2, ("tokens", "mask")))
+    model = FineTunedModel(tiny_bert.backbone, PooledHead(2, ("tokens", "mask")))
     Adapter(**arguments).attach(model)
     assert {layer.path.rsplit("/", 1)[1] for layer, _ in deltas.of(model)} == names
 
 
 @pytest.mark.parametrize("family", families.FAMILIES)
 def test_every_family_has_a_place_for_them(family):
-    model = FineTunedModel(families.make(family).backbone, ClassificationHead(2, ("tokens", "mask")))
+    model = FineTunedModel(families.make(family).backbone, PooledHead(2, ("tokens", "mask")))
     Adapter().attach(model)
     expected = {"f_net": 2, "albert": 2}.get(family, 4)
     assert len(deltas.of(model)) == expected
@@ -62,14 +62,14 @@ def test_arguments_out_of_range(arguments, message):
 
 
 def test_outputs_of_two_axes_are_refused(tiny_bert):
-    model = FineTunedModel(tiny_bert.backbone, ClassificationHead(2, ("tokens", "mask")))
+    model = FineTunedModel(tiny_bert.backbone, PooledHead(2, ("tokens", "mask")))
     with pytest.raises(UserError, match="self_attention_layer/query"):
         Adapter(layers="query$").attach(model)
 
 
 def test_parallel_by_the_formula(tiny_bert):
     random = np.random.default_rng(0)
-    model = FineTunedModel(tiny_bert.backbone, ClassificationHead(2, ("tokens", "mask")))
+    model = FineTunedModel(tiny_bert.backbone, PooledHead(2, ("tokens", "mask")))
     Adapter(kind="parallel", width=3, layers="layer_1/feedforward_output_dense$").attach(model)
     (last, delta), (first, _) = deltas.of(model)
     inputs = random.normal(size=(2, 5, 16)).astype("float32")
@@ -83,7 +83,7 @@ def test_parallel_by_the_formula(tiny_bert):
 
 @pytest.mark.parametrize("family", families.FAMILIES)
 def test_every_family_has_a_feed_forward_to_be_beside(family):
-    model = FineTunedModel(families.make(family).backbone, ClassificationHead(2, ("tokens", "mask")))
+    model = FineTunedModel(families.make(family).backbone, PooledHead(2, ("tokens", "mask")))
     Adapter(kind="parallel", width=2).attach(model)
     pairs = deltas.of(model)
     bottlenecks = [layer for layer, delta in pairs if isinstance(delta, Bottleneck)]
@@ -94,6 +94,6 @@ def test_every_family_has_a_feed_forward_to_be_beside(family):
 
 
 def test_parallel_needs_a_whole_feed_forward(tiny_bert):
-    model = FineTunedModel(tiny_bert.backbone, ClassificationHead(2, ("tokens", "mask")))
+    model = FineTunedModel(tiny_bert.backbone, PooledHead(2, ("tokens", "mask")))
     with pytest.raises(UserError, match="attention_output"):
         Adapter(kind="parallel", layers="attention_output$").attach(model)

@@ -4,14 +4,14 @@ from kerasft import weights
 from kerasft.errors import UserError
 from kerasft.methods import Freeze
 from kerasft.model import FineTunedModel
-from kerasft.tasks.text_classification import ClassificationHead
+from kerasft.tasks._head import PooledHead
 
 EMBEDDINGS = {"token_embedding", "position_embedding", "segment_embedding", "embeddings_layer_norm"}
 
 
 @pytest.fixture
 def model(tiny_bert):
-    return FineTunedModel(tiny_bert.backbone, ClassificationHead(2, ("tokens", "mask")))
+    return FineTunedModel(tiny_bert.backbone, PooledHead(2, ("tokens", "mask")))
 
 
 def frozen(model):
@@ -48,7 +48,7 @@ def test_it_can_be_applied_again(model):
 
 
 def test_blocks_of_an_image_backbone(tiny_efficientnet):
-    model = FineTunedModel(tiny_efficientnet.backbone, ClassificationHead(2, ("image",)))
+    model = FineTunedModel(tiny_efficientnet.backbone, PooledHead(2, ("image",)))
     Freeze(blocks=1).apply(model)
     below, blocks = weights.blocks(model.backbone_layers)
     first, second = blocks.values()
@@ -75,6 +75,6 @@ def test_unusable_arguments(arguments):
 
 
 def test_blocks_within_an_encoder_layer(make_tiny):
-    model = FineTunedModel(make_tiny("vit").backbone, ClassificationHead(2, ("image",)))
+    model = FineTunedModel(make_tiny("vit").backbone, PooledHead(2, ("image",)))
     Freeze(blocks=1).apply(model)
     assert frozen(model) == {"vit_patching_and_embedding", "transformer_block_1"}

@@ -9,13 +9,13 @@ from kerasft.errors import UserError
 from kerasft.fine_tuner import FineTuner
 from kerasft.methods import Freeze, Full
 from kerasft.model import FineTunedModel
-from kerasft.tasks.text_classification import ClassificationHead
+from kerasft.tasks._head import PooledHead
 from tests import families
 
 
 @pytest.fixture
 def model(tiny_efficientnet):
-    return FineTunedModel(tiny_efficientnet.backbone, ClassificationHead(2, ("image",)))
+    return FineTunedModel(tiny_efficientnet.backbone, PooledHead(2, ("image",)))
 
 
 def test_everything_learns(model):
@@ -46,7 +46,7 @@ def values(model):
 
 def attached(family, seed, **arguments):
     """Returns the values before and after `attach` of a model of this family."""
-    made = FineTunedModel(families.make(family).backbone, ClassificationHead(2, ("tokens", "mask", "pooled")))
+    made = FineTunedModel(families.make(family).backbone, PooledHead(2, ("tokens", "mask", "pooled")))
     before = values(made)
     random.seed(seed)
     Full(**arguments).attach(made)
@@ -98,7 +98,7 @@ def test_more_blocks_than_there_are(model):
 
 
 def test_a_layer_that_does_not_say_how_it_was_made():
-    made = FineTunedModel(families.make("gemma").backbone, ClassificationHead(2, ("tokens", "mask"), "last"))
+    made = FineTunedModel(families.make("gemma").backbone, PooledHead(2, ("tokens", "mask"), "last"))
     with pytest.raises(UserError, match="cannot be made. Received: decoder_block_1/"):
         Full(reinit_blocks=1).attach(made)
 

@@ -3,13 +3,13 @@ import pytest
 from kerasft.errors import UserError
 from kerasft.methods import GradualUnfreeze
 from kerasft.model import FineTunedModel
-from kerasft.tasks.text_classification import ClassificationHead
+from kerasft.tasks._head import PooledHead
 from tests import families
 
 
 @pytest.fixture
 def model(tiny_bert):
-    return FineTunedModel(tiny_bert.backbone, ClassificationHead(2, ("tokens", "mask")))
+    return FineTunedModel(tiny_bert.backbone, PooledHead(2, ("tokens", "mask")))
 
 
 def learning(model):
@@ -48,7 +48,7 @@ def test_the_rates_fall_downwards(model):
 
 
 def test_what_follows_the_last_block_goes_with_it():
-    model = FineTunedModel(families.make("llama").backbone, ClassificationHead(2, ("tokens", "mask"), "last"))
+    model = FineTunedModel(families.make("llama").backbone, PooledHead(2, ("tokens", "mask"), "last"))
     GradualUnfreeze().stages(model, 3)[0].apply(model)
     assert learning(model) == {"transformer_layer_1", "sequence_output_layernorm"}
 

@@ -7,7 +7,7 @@ from kerasft.errors import UserError
 from kerasft.methods import IA3
 from kerasft.methods.ia3 import Scale
 from kerasft.model import FineTunedModel
-from kerasft.tasks.text_classification import ClassificationHead
+from kerasft.tasks._head import PooledHead
 
 RANDOM = np.random.default_rng(0)
 
@@ -47,7 +47,7 @@ def test_the_factors_of_a_dense_layer():
 
 
 def test_keys_values_and_feed_forward(tiny_bert):
-    model = FineTunedModel(tiny_bert.backbone, ClassificationHead(2, ("tokens", "mask")))
+    model = FineTunedModel(tiny_bert.backbone, PooledHead(2, ("tokens", "mask")))
     IA3().attach(model)
     names = sorted(layer.path.rsplit("/", 1)[1] for layer, _ in deltas.of(model))
     assert names == ["feedforward_output_dense"] * 2 + ["key"] * 2 + ["value"] * 2
@@ -55,6 +55,6 @@ def test_keys_values_and_feed_forward(tiny_bert):
 
 
 def test_a_backbone_without_attention_is_refused(tiny_efficientnet):
-    model = FineTunedModel(tiny_efficientnet.backbone, ClassificationHead(2, ("image",)))
+    model = FineTunedModel(tiny_efficientnet.backbone, PooledHead(2, ("image",)))
     with pytest.raises(UserError, match="No layer path matches"):
         IA3().attach(model)

@@ -3,11 +3,11 @@ import numpy as np
 
 from kerasft.methods import LinearProbe
 from kerasft.model import FineTunedModel
-from kerasft.tasks.text_classification import ClassificationHead
+from kerasft.tasks._head import PooledHead
 
 
 def test_only_the_head_learns(tiny_efficientnet):
-    model = FineTunedModel(tiny_efficientnet.backbone, ClassificationHead(2, ("image",)))
+    model = FineTunedModel(tiny_efficientnet.backbone, PooledHead(2, ("image",)))
     LinearProbe().apply(model)
     assert [weight.path for weight in model.trainable_weights] == ["head/logits/kernel", "head/logits/bias"]
 
@@ -16,20 +16,20 @@ def test_the_backbone_is_in_inference_mode(tiny_bert):
     """No dropout below the head; Keras drops out in layers that do not learn, too."""
     ids = np.random.default_rng(0).integers(5, 40, (4, 6))
     inputs = {"token_ids": ids, "segment_ids": np.zeros_like(ids), "padding_mask": np.ones_like(ids)}
-    model = FineTunedModel(tiny_bert.backbone, ClassificationHead(2, ("tokens", "mask"), dropout=0.0))
+    model = FineTunedModel(tiny_bert.backbone, PooledHead(2, ("tokens", "mask"), dropout=0.0))
     assert not np.array_equal(model(inputs, training=True), model(inputs, training=False))
     model.choose(LinearProbe().apply)
     np.testing.assert_allclose(model(inputs, training=True), model(inputs, training=False), atol=1e-6)
 
 
 def test_the_head_keeps_its_dropout(tiny_bert):
-    model = FineTunedModel(tiny_bert.backbone, ClassificationHead(2, ("tokens", "mask"), dropout=0.3))
+    model = FineTunedModel(tiny_bert.backbone, PooledHead(2, ("tokens", "mask"), dropout=0.3))
     LinearProbe().apply(model)
     assert model.head.dropout.rate == 0.3
 
 
 def test_statistics_stand_still(tiny_efficientnet):
-    model = FineTunedModel(tiny_efficientnet.backbone, ClassificationHead(2, ("image",)))
+    model = FineTunedModel(tiny_efficientnet.backbone, PooledHead(2, ("image",)))
     LinearProbe().apply(model)
     before = {weight.path: weight.numpy() for weight in model.weights}
     model.compile(keras.optimizers.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True))

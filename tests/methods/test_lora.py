@@ -7,7 +7,7 @@ from kerasft.errors import UserError
 from kerasft.methods import LoRA
 from kerasft.methods.lora import LowRank
 from kerasft.model import FineTunedModel
-from kerasft.tasks.text_classification import ClassificationHead
+from kerasft.tasks._head import PooledHead
 from tests import families
 
 RANDOM = np.random.default_rng(0)
@@ -97,7 +97,7 @@ def test_the_scale(tiny_bert, by_root, expected):
 
 
 def model_of(pretrained):
-    return FineTunedModel(pretrained.backbone, ClassificationHead(2, ("tokens", "mask")))
+    return FineTunedModel(pretrained.backbone, PooledHead(2, ("tokens", "mask")))
 
 
 def paths(model):
@@ -120,7 +120,7 @@ def test_every_family_has_layers_for_it(family):
 
 
 def test_convolutions_where_there_is_no_attention(tiny_efficientnet):
-    model = FineTunedModel(tiny_efficientnet.backbone, ClassificationHead(2, ("image",)))
+    model = FineTunedModel(tiny_efficientnet.backbone, PooledHead(2, ("image",)))
     LoRA().attach(model)
     assert len(paths(model)) > 3 and not any("depthwise" in path for path in paths(model))
 
@@ -162,7 +162,7 @@ def test_a_backbone_without_a_kernel_is_refused():
     inputs = keras.Input((8, 8, 3))
     backbone = keras.Model(inputs, keras.layers.DepthwiseConv2D(3)(inputs))
     with pytest.raises(UserError, match=r"has none of these layers: Dense, .*Conv3D\. Received: layers=None"):
-        LoRA().attach(FineTunedModel(backbone, ClassificationHead(2, ("image",))))
+        LoRA().attach(FineTunedModel(backbone, PooledHead(2, ("image",))))
 
 
 def test_convolutions_in_groups_are_refused():

@@ -6,12 +6,12 @@ from kerasft import deltas, quantization, weights
 from kerasft.errors import UserError
 from kerasft.methods import QLoRA
 from kerasft.model import FineTunedModel
-from kerasft.tasks.text_classification import ClassificationHead
+from kerasft.tasks._head import PooledHead
 from tests import families
 
 
 def model_of(pretrained):
-    return FineTunedModel(pretrained.backbone, ClassificationHead(2, ("tokens", "mask")))
+    return FineTunedModel(pretrained.backbone, PooledHead(2, ("tokens", "mask")))
 
 
 def batch():
@@ -103,4 +103,4 @@ def test_arguments_out_of_range(arguments, message):
 
 def test_a_backbone_of_convolutions(tiny_efficientnet):
     with pytest.raises(UserError, match="no Dense or EinsumDense"):
-        QLoRA().attach(FineTunedModel(tiny_efficientnet.backbone, ClassificationHead(2, ("image",))))
+        QLoRA().attach(FineTunedModel(tiny_efficientnet.backbone, PooledHead(2, ("image",))))

@@ -8,7 +8,7 @@ from kerasft.errors import UserError
 from kerasft.fine_tuner import FineTuner
 from kerasft.methods import LoRA, Stages
 from kerasft.model import FineTunedModel
-from kerasft.tasks.text_classification import ClassificationHead
+from kerasft.tasks._head import PooledHead
 
 HEAD = {"head/logits/kernel", "head/logits/bias"}
 PROBE_THEN_LORA = [{"method": "linear_probe", "epochs": 1}, {"method": "lora"}]
@@ -16,7 +16,7 @@ PROBE_THEN_LORA = [{"method": "linear_probe", "epochs": 1}, {"method": "lora"}]
 
 @pytest.fixture
 def model(tiny_bert):
-    return FineTunedModel(tiny_bert.backbone, ClassificationHead(2, ("tokens", "mask")))
+    return FineTunedModel(tiny_bert.backbone, PooledHead(2, ("tokens", "mask")))
 
 
 def started(model, stages, epochs):
@@ -72,7 +72,7 @@ def test_what_learned_in_any_stage_is_what_is_saved(model):
 
 
 def test_statistics_that_moved_are_saved_too(tiny_efficientnet):
-    model = FineTunedModel(tiny_efficientnet.backbone, ClassificationHead(2, ("image",)))
+    model = FineTunedModel(tiny_efficientnet.backbone, PooledHead(2, ("image",)))
     started(model, [{"method": "norm_only", "epochs": 1}, {"method": "linear_probe", "epochs": 1}], epochs=2)
     assert any(path.endswith("moving_mean") for path in weights.learned(model))
     assert not any(path.endswith("kernel") for path in weights.learned(model) if path not in HEAD)

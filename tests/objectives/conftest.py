@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from kerasft.model import FineTunedModel
-from kerasft.tasks.text_classification import ClassificationHead
+from kerasft.tasks._head import PooledHead
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
@@ -36,7 +36,7 @@ def make_model(make_tiny):
     def build(*objectives, name="bert", dropout=0.0, classes=3, loss=LOSS):
         backbone = make_tiny(name, **({"dropout": dropout} if name != "efficientnet" else {})).backbone
         reads = ("image",) if name in ("efficientnet", "vit") else ("tokens", "mask")
-        model = FineTunedModel(backbone, ClassificationHead(classes, reads, dropout=dropout), objectives)
+        model = FineTunedModel(backbone, PooledHead(classes, reads, dropout=dropout), objectives)
         model.set_seed(0)
         for objective in objectives:
             objective.attach(model)

@@ -7,7 +7,7 @@ from kerasft import surgery
 from kerasft.errors import UserError
 from kerasft.model import FineTunedModel
 from kerasft.objectives import L2SP
-from kerasft.tasks.text_classification import ClassificationHead
+from kerasft.tasks._head import PooledHead
 
 INPUTS = {
     "token_ids": np.arange(5, 45).reshape(8, 5),
@@ -22,7 +22,7 @@ def make(tiny_bert):
     """A function that returns a model with these objectives attached."""
 
     def build(*objectives):
-        model = FineTunedModel(tiny_bert.backbone, ClassificationHead(2, ("tokens", "mask"), dropout=0.0), objectives)
+        model = FineTunedModel(tiny_bert.backbone, PooledHead(2, ("tokens", "mask"), dropout=0.0), objectives)
         for objective in objectives:
             objective.attach(model)
         return model

@@ -17,7 +17,8 @@ from kerasft.fine_tuner import FineTuner
 from kerasft.pipeline import _byte_pairs, text
 from kerasft.presets._bert import ExactBertTokenizer
 from kerasft.presets.base import Pretrained
-from kerasft.tasks.text_classification import TextClassification, marks
+from kerasft.tasks._text import marks
+from kerasft.tasks.text_classification import TextClassification
 from tests import families
 
 LENGTH = 48

@@ -6,13 +6,13 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from kerasft.pipeline import batching
+from kerasft.pipeline import batching, examples
 from kerasft.tasks.text_classification import TextClassification
 
 ROWS = 1000
 
 
-class Examples:
+class Examples(examples.Examples):
     """Stands for `TokenizedText`: rows of known lengths whose tokens are their row number."""
 
     def __init__(self, lengths, limit=512, targets=True):
@@ -28,9 +28,6 @@ class Examples:
     def gather(self, rows, width):
         assert (self.lengths[rows] <= width).all()
         return {"token_ids": np.repeat(rows[:, None], width, axis=1).astype("int32")}
-
-    def finish(self, inputs):
-        return inputs
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 
 from kerasft.pipeline.text import TextPreprocessor, tokenize
-from kerasft.tasks.text_classification import TextClassification, marks
+from kerasft.tasks._text import marks
+from kerasft.tasks.text_classification import TextClassification
 from tests import families
 
 FIRST = np.array([*families.TEXTS, "not one of the words 3.14 \u00e9\u00e9 \U0001f642"], dtype=object)

@@ -59,9 +59,9 @@ def frame(reviews):
 
 
 def pooled(pooling, tokens, mask):
-    from kerasft.tasks._classification import ClassificationHead
+    from kerasft.tasks._head import PooledHead
 
-    head = ClassificationHead(2, ("tokens", "mask"), pooling)
+    head = PooledHead(2, ("tokens", "mask"), pooling)
     return head.pool({"tokens": tf.constant(tokens), "mask": tf.constant(mask)}).numpy()
 
 

@@ -7,7 +7,7 @@ from kerasft.errors import UserError
 from kerasft.model import FineTunedModel
 from kerasft.optimizers import AdamW
 from kerasft.schedules import Constant, Linear
-from kerasft.tasks.text_classification import ClassificationHead
+from kerasft.tasks._head import PooledHead
 from kerasft.training import optimizer
 
 
@@ -106,7 +106,7 @@ def test_what_can_be_used_is_not_refused():
 
 @pytest.fixture
 def model(tiny_bert):
-    return FineTunedModel(tiny_bert.backbone, ClassificationHead(2, ("tokens", "mask")))
+    return FineTunedModel(tiny_bert.backbone, PooledHead(2, ("tokens", "mask")))
 
 
 HEAD = ["head/logits/kernel", "head/logits/bias"]

@@ -1,0 +1,125 @@
+"""Texts in words, their tags, and spans of characters, as tables hold them."""
+
+import json
+
+import numpy as np
+
+from kerasft.pipeline._problems import brief, is_missing, row_problems
+
+KEYS = ("start", "end", "label")
+
+
+def as_list(value):
+    """Returns the items of a cell: of a list or an array, of a string that is a JSON list, or of words with blanks.
+
+    None if it is nothing of that.
+    """
+    if isinstance(value, str):
+        try:
+            value = json.loads(value) if value.lstrip().startswith("[") else value.split()
+        except ValueError:  # A text that begins with a bracket.
+            value = value.split()
+    return list(value) if isinstance(value, (list, tuple, np.ndarray)) else None
+
+
+def tag_names(labels):
+    """Returns the names of tags by how data may write them: as they are, or as their numbers if none is a number."""
+    labels = [] if labels is None else labels
+    numbers = {} if any(label.isdecimal() for label in labels) else {str(n): label for n, label in enumerate(labels)}
+    return {**numbers, **{label: label for label in labels}}
+
+
+def token_problems(frame, column):
+    """Returns a `Problem` for each row of `column` that is no list of words."""
+    return row_problems(frame, column, map(_token_problem, frame[column]))
+
+
+def tag_problems(frame, column, tokens, labels=None):
+    """Returns a `Problem` for each row whose tags are not as many as its tokens, or not among `labels`, if given."""
+    pairs = zip(frame[column], frame[tokens], strict=True)
+    return row_problems(frame, column, (_tag_problem(*pair, tokens, labels) for pair in pairs))
+
+
+def span_problems(frame, column, text, labels=None):
+    """Returns a `Problem` for each row whose spans are no spans of its text, or are not of `labels`, if given."""
+    pairs = zip(frame[column], frame[text], strict=True)
+    return row_problems(frame, column, (_span_problem(*pair, labels) for pair in pairs))
+
+
+def _token_problem(value):
+    words = None if is_missing(value) else as_list(value)
+    if words is None:
+        return "is missing" if is_missing(value) else "is not a list of words"
+    if not words:
+        return "is empty"
+    wrong = next((word for word in words if not isinstance(word, str) or not word.strip() or "\0" in word), None)
+    return None if wrong is None else f"holds {brief(wrong)}, which is no word"
+
+
+def _tag_problem(value, tokens, column, labels):
+    tags, tokens = None if is_missing(value) else as_list(value), as_list(tokens)
+    if tags is None:
+        return "is missing" if is_missing(value) else "is not a list of tags"
+    if len(tags) != len(tokens):
+        return f"has {len(tags)} tags for {len(tokens)} {column}"
+    names = tag_names(labels)
+    wrong = [tag for tag in tags if is_missing(tag) or (labels and str(tag) not in names)]
+    return _unknown(wrong[0], labels) if wrong else None
+
+
+def _span_problem(value, text, labels):
+    spans = as_list(value) if not is_missing(value) else None
+    if spans is None or not all(isinstance(span, dict) and all(key in span for key in KEYS) for span in spans):
+        return "is missing" if is_missing(value) else "is not a list of {start: …, end: …, label: …}"
+    for span in spans:
+        begin, end = span["start"], span["end"]
+        if not (isinstance(begin, (int, np.integer)) and isinstance(end, (int, np.integer)) and 0 <= begin < end):
+            return f"has a span from {begin!r} to {end!r}, which are no places of characters"
+        if end > len(text):
+            return f"has a span to character {end}, outside of the text of {len(text)}"
+        if not text[begin:end].strip():
+            return f"has a span of blanks, {begin} to {end}"
+        if labels and f"B-{span['label']}" not in labels:
+            return _unknown(span["label"], [label[2:] for label in labels if label.startswith("B-")])
+    ordered = sorted((span["start"], span["end"]) for span in spans)
+    crossing = next(((a, b) for a, b in zip(ordered, ordered[1:], strict=False) if b[0] < a[1]), None)
+    return None if crossing is None else f"has spans that overlap, {crossing[0]} and {crossing[1]}"
+
+
+def _unknown(name, labels):
+    return f"{brief(name)} is not one of the labels. The labels are: {', '.join(map(str, labels or ()))}"
+
+
+def as_answers(value):
+    """Returns a cell of answers as a list of dicts of `text` and `start`, or None if it is nothing of that.
+
+    Given as such a list, or as `{"text": [texts], "answer_start": [places]}`.
+    """
+    if isinstance(value, dict) and set(value) >= {"text", "answer_start"}:
+        texts, starts = list(value["text"]), list(value["answer_start"])
+        value = [{"text": text, "start": start} for text, start in zip(texts, starts, strict=False)]
+    found = as_list(value) if isinstance(value, (list, tuple, np.ndarray, str)) else None
+    if found is None or not all(isinstance(answer, dict) and {"text", "start"} <= set(answer) for answer in found):
+        return None
+    return found
+
+
+def answer_problems(frame, column, context):
+    """Returns a `Problem` for each row whose answers are not in its context where they say."""
+    pairs = zip(frame[column], frame[context], strict=True)
+    return row_problems(frame, column, (_answer_problem(*pair) for pair in pairs))
+
+
+def _answer_problem(value, context):
+    answers = as_answers(value)
+    if answers is None:
+        return "is missing" if is_missing(value) else "is not a list of {text: …, start: …}"
+    for answer in answers:
+        text, start = answer["text"], answer["start"]
+        if not isinstance(text, str) or not text.strip():
+            return f"has an answer without text, {brief(text)}"
+        if not isinstance(start, (int, np.integer)) or context[start : start + len(text)] != text or start < 0:
+            there = [place for place in range(len(context)) if context.startswith(text, place)]
+            where = f"; it is at {there[0]}" if there else ", nor anywhere in it"
+            return f"has the answer {brief(text)}, which is not in the context at {start!r}{where}"
+    return None

@@ -1,0 +1,154 @@
+"""The layer on top of a backbone, for every task that wants one answer an example."""
+
+import keras
+import tensorflow as tf
+
+POOLINGS = ("mean", "first", "last", "pooled")
+
+
+@keras.saving.register_keras_serializable("kerasft")
+class PooledHead(keras.layers.Layer):
+    """Pools a backbone's features, drops out, and projects to one number a class, or to one alone.
+
+    Args:
+        units: int. Classes, or 1 for a number.
+        reads: names of the features it takes.
+        pooling: str. `"mean"` over the tokens or pixels that are no padding; `"first"` or `"last"` such token;
+            `"pooled"`, the backbone's own pooled output.
+        dropout: float from 0 to 1.
+
+    Input shape: `{"tokens": (batch, length, width), "mask": (batch, length)}` or
+        `{"pooled": (batch, width)}` or `{"image": (batch, height, width, channels)}` or
+        `{"image": (batch, patches, channels)}`; `reads` says which. Or what `pool` made of it, `(batch, width)`.
+    Output shape: `(batch, units)` float32.
+    """
+
+    def __init__(self, units, reads, pooling="mean", dropout=0.1, name="head", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.units = units
+        self.reads = tuple(reads)
+        self.pooling = pooling
+        self.rate = dropout
+        self.dropout = keras.layers.Dropout(dropout, name="dropout")
+        initializer = keras.initializers.TruncatedNormal(stddev=0.02)
+        self.logits = keras.layers.Dense(units, kernel_initializer=initializer, dtype="float32", name="logits")
+
+    def build(self, input_shape):
+        self.logits.build((None, input_shape[self.reads[0]][-1]))
+        self.built = True
+
+    def call(self, features, training=False):
+        pooled = self.pool(features) if isinstance(features, dict) else features
+        return self.logits(self.dropout(pooled, training=training))
+
+    def pool(self, features):
+        """Returns one vector an example, `(batch, width)`; nothing of it learns."""
+        if "image" in features:
+            return keras.ops.mean(features["image"], axis=range(1, len(features["image"].shape) - 1))
+        if self.pooling == "pooled":
+            return features["pooled"]
+        tokens = features["tokens"]
+        if self.pooling == "first":
+            return tokens[:, 0]
+        if self.pooling == "last":
+            last = keras.ops.sum(keras.ops.cast(features["mask"], "int32"), axis=1) - 1
+            return tf.gather(tokens, last, batch_dims=1)  # `keras.ops.take_along_axis` fails on a batch of 0 rows.
+        mask = keras.ops.cast(features["mask"], tokens.dtype)[..., None]
+        return keras.ops.sum(tokens * mask, axis=1) / keras.ops.maximum(keras.ops.sum(mask, axis=1), 1)
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[self.reads[0]][0], self.units)
+
+    def get_config(self):
+        own = {"units": self.units, "reads": self.reads, "pooling": self.pooling, "dropout": self.rate}
+        return {**super().get_config(), **own}
+
+
+@keras.saving.register_keras_serializable("kerasft")
+class TokenHead(keras.layers.Layer):
+    """Drops out, and projects the features of each token to one number a class.
+
+    Args:
+        units: int. Classes.
+        dropout: float from 0 to 1.
+
+    Input shape: `{"tokens": (batch, length, width)}`.
+    Output shape: `(batch, length, units)` float32.
+    """
+
+    reads: tuple[str, ...] = ("tokens",)
+    pooling = None
+
+    def __init__(self, units, dropout=0.1, name="head", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.units = units
+        self.rate = dropout
+        self.dropout = keras.layers.Dropout(dropout, name="dropout")
+        initializer = keras.initializers.TruncatedNormal(stddev=0.02)
+        self.logits = keras.layers.Dense(units, kernel_initializer=initializer, dtype="float32", name="logits")
+
+    def build(self, input_shape):
+        self.logits.build(input_shape["tokens"])
+        self.built = True
+
+    def call(self, features, training=False):
+        return self.logits(self.dropout(features["tokens"], training=training))
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape["tokens"][:-1], self.units)
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units, "dropout": self.rate}
+
+
+@keras.saving.register_keras_serializable("kerasft")
+class SpanHead(TokenHead):
+    """Projects each token to how likely a span begins there and ends there; padding is never likely.
+
+    Args:
+        dropout: float from 0 to 1.
+
+    Input shape: `{"tokens": (batch, length, width), "mask": (batch, length)}`.
+    Output shape: `(batch, length, 2)` float32.
+    """
+
+    reads = ("tokens", "mask")
+
+    def __init__(self, dropout=0.1, name="head", units=2, **kwargs):
+        super().__init__(units, dropout, name, **kwargs)
+
+    def call(self, features, training=False):
+        logits = super().call(features, training=training)
+        return keras.ops.where(keras.ops.cast(features["mask"], "bool")[..., None], logits, -1e4)
+
+
+@keras.saving.register_keras_serializable("kerasft")
+class VectorHead(PooledHead):
+    """Pools a backbone's features to one vector of length 1. It has no weights.
+
+    Args:
+        reads: names of the features it takes.
+        pooling: str. As of `PooledHead`.
+
+    Input shape: as of `PooledHead`.
+    Output shape: `(batch, width)` float32.
+    """
+
+    def __init__(self, reads, pooling="mean", name="head", **kwargs):
+        keras.layers.Layer.__init__(self, name=name, **kwargs)
+        self.reads = tuple(reads)
+        self.pooling = pooling
+
+    def build(self, input_shape):
+        self.built = True
+
+    def call(self, features, training=False):
+        pooled = self.pool(features) if isinstance(features, dict) else features
+        return tf.math.l2_normalize(tf.cast(pooled, "float32"), axis=1)
+
+    def compute_output_shape(self, input_shape):
+        shape = input_shape[self.reads[0]]
+        return (shape[0], shape[-1])
+
+    def get_config(self):
+        return {**keras.layers.Layer.get_config(self), "reads": self.reads, "pooling": self.pooling}
