@@ -28,10 +28,3 @@ def flush(path):
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def forget(path):
-    """Has the system free the memory that a flushed file takes, rather than that of files which are read again."""
-    if hasattr(os, "posix_fadvise"):
-        with open(path, "rb") as file:
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

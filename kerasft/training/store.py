@@ -19,6 +19,7 @@ from kerasft.errors import UserError
 FORMAT = 1
 STATE, MANIFEST = "state.safetensors", "manifest.json"
 NAME = re.compile(r"step-(\d+)")
+PIECE, FLUSHED = 4 << 20, 32 << 20  # Bytes that are written, and flushed to the disk, at once.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,26 +54,20 @@ class Store:
         self.keep = keep
         self.writer = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self.writing = None
+        self.copies = {}  # Kept from one checkpoint to the next: the memory is costlier to get than to fill.
 
     def save(self, number, arrays, words):
-        """Hands a checkpoint to the system, which keeps it on the disk, verified, while the caller goes on.
-
-        What the system has not yet written it holds itself, so this process needs no memory for a copy.
+        """Copies what a checkpoint holds and writes it while the caller goes on.
 
         Args:
             number: int. Greater than those before, or that of one to replace.
             arrays: dict of NumPy arrays. words: what JSON can hold.
 
-        Raises: UserError if it, or the one before, could not be written; those before that stay as they are.
+        Raises: UserError if the checkpoint before could not be written; those before that stay as they are.
         """
         self.wait()
-        size = sum(array.nbytes for array in arrays.values())
-        with self._told(number, size):
-            os.makedirs(self.directory, exist_ok=True)
-            self._remove_leftovers()
-            os.mkdir(self._partial(number))
-            _write_state(self._partial(number), arrays, json.dumps(words, default=float))
-        self.writing = self.writer.submit(self._keep, number, size)
+        self.copies = {name: _copied(array, self.copies.get(name)) for name, array in arrays.items()}
+        self.writing = self.writer.submit(self._save, number, self.copies, json.dumps(words, default=float))
 
     def wait(self):
         """Returns when nothing is being written any more. Raises UserError if the last checkpoint failed."""
@@ -120,39 +115,35 @@ class Store:
             self.wait()
         finally:
             self.writer.shutdown()
+            self.copies = {}
 
     def clear(self):
         """Removes all checkpoints."""
         self.wait()
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def _keep(self, number, size):
-        """Ends what `save` began: makes it last and puts it in its place."""
-        path, partial = self.path(number), self._partial(number)
-        with self._told(number, size):
-            _write_manifest(partial, number)
+    def _save(self, number, arrays, words):
+        path = self.path(number)
+        partial = f"{path}.partial"
+        size = sum(array.nbytes for array in arrays.values())
+        try:
+            os.makedirs(self.directory, exist_ok=True)
+            self._remove_leftovers()
+            os.mkdir(partial)
+            _write_manifest(partial, number, *_write_state(partial, arrays, words))
             if os.path.exists(path):
                 shutil.rmtree(path)
             os.rename(partial, path)
             files.flush(self.directory)
             for old in self.numbers()[: -self.keep]:
                 shutil.rmtree(self.path(old))
-
-    @contextlib.contextmanager
-    def _told(self, number, size):
-        """Makes a UserError of what the disk refuses, and removes what was written of it."""
-        try:
-            yield
         except OSError as error:
-            shutil.rmtree(self._partial(number), ignore_errors=True)
+            shutil.rmtree(partial, ignore_errors=True)
             raise UserError(
                 f"The checkpoint could not be written ({error}). It needs {size / 1e6:,.1f} MB"
                 f"{_free(self.directory)}. Those before stay: with room, the same call goes on. "
                 f"Received: {self.directory!r}"
             ) from error
-
-    def _partial(self, number):
-        return f"{self.path(number)}.partial"
 
     def _remove_leftovers(self):
         for name in os.listdir(self.directory):
@@ -166,20 +157,41 @@ def of_run(directory):
 
 
 def _write_state(folder, arrays, words):
-    """Writes the arrays as a safetensors file, without the copy of each that the library would make."""
-    header, end = {"__metadata__": {"words": words}}, 0
+    """Writes the arrays as a safetensors file; returns its size and SHA-256.
+
+    The library would write as fast, but the file had to be read again for its digest, and would drive what the training
+    reads out of the system's memory: here each piece leaves it once it is on the disk.
+    """
+    header, size = {"__metadata__": {"words": words}}, 0
     for name, array in arrays.items():
-        begin, end = end, end + array.nbytes
-        header[name] = {"dtype": _type(array.dtype), "shape": array.shape, "data_offsets": [begin, end]}
+        begin, size = size, size + array.nbytes
+        header[name] = {"dtype": _type(array.dtype), "shape": array.shape, "data_offsets": [begin, size]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
+    digest, unflushed = hashlib.sha256(), 0
     with open(os.path.join(folder, STATE), "wb") as file:
         for content in (len(text).to_bytes(8, "little"), text, *map(_bytes, arrays.values())):
-            file.write(content)
+            for begin in range(0, len(content), PIECE):
+                piece = content[begin : begin + PIECE]
+                digest.update(piece)
+                file.write(piece)
+                unflushed += len(piece)
+                if unflushed >= FLUSHED:
+                    _flush_and_forget(file)
+                    unflushed = 0
+        _flush_and_forget(file)
+        return file.tell(), digest.hexdigest()
+
+
+def _flush_and_forget(file):
+    file.flush()
+    os.fsync(file.fileno())
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _bytes(array):
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+    return memoryview(array.reshape(-1).view(np.uint8))
 
 
 def _type(dtype):
@@ -187,15 +199,13 @@ def _type(dtype):
     return {"bool": "BOOL", "bfloat16": "BF16"}.get(dtype.name, f"{dtype.kind.upper()}{8 * dtype.itemsize}")
 
 
-def _write_manifest(folder, number):
-    """Writes the manifest, which ends what is in the folder, and flushes all of it to the disk."""
-    state, manifest = os.path.join(folder, STATE), os.path.join(folder, MANIFEST)
-    own = {"format": FORMAT, "number": number, "bytes": os.path.getsize(state), "sha256": files.sha256(state)}
+def _write_manifest(folder, number, size, digest):
+    """Writes the manifest, which ends what is in the folder, and flushes both to the disk."""
+    manifest = os.path.join(folder, MANIFEST)
     with open(manifest, "w", encoding="utf-8") as file:
-        file.write(_text(own))
-    for path in (state, manifest, folder):
+        file.write(_text({"format": FORMAT, "number": number, "bytes": size, "sha256": digest}))
+    for path in (manifest, folder):
         files.flush(path)
-    files.forget(state)
 
 
 def _text(own):
@@ -243,6 +253,14 @@ class _Arrays:
 
     def __getitem__(self, name):
         return self.file.get_tensor(name)
+
+
+def _copied(array, before):
+    """Returns a copy in row-major order, in the memory of `before` if that is of the same shape and type."""
+    if before is None or (before.shape, before.dtype) != (array.shape, array.dtype):
+        before = np.empty_like(array, order="C")
+    np.copyto(before, array)
+    return before
 
 
 def _free(directory):

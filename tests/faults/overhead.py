@@ -2,9 +2,9 @@
 
 python -m tests.faults.overhead --data sst2/train.tsv
 
-Trains MiniLM on lines of text TAB label. The training waits while weights and moments are handed to the system, and at
-its end until the last are kept; digest and flushing take a processor for a while, of which all cores together are that
-much the slower. Both together are the cost.
+Trains MiniLM on lines of text TAB label. The training waits while weights and moments are copied, and at its end until
+the last are written; writing takes a processor for a while, of which all cores together are that much the slower. Both
+together are the cost.
 """
 
 import argparse
@@ -48,7 +48,7 @@ def main():
     waiting, writing, training = Clock(), Clock(), Clock()
     checkpoint.Checkpoint.save = waiting.timed(checkpoint.Checkpoint.save)
     store.Store.close = waiting.timed(store.Store.close)
-    store.Store._keep = writing.timed(store.Store._keep)
+    store.Store._save = writing.timed(store.Store._save)
     run_folder.clear_checkpoint = lambda directory: None  # It is verified.
     tuner = FineTuner("text_classification", "starter:minilm_l6_en", seed=0)
     data = {"name": "csv", "path": arguments.data, "names": ["text", "label"], "quote": None}
