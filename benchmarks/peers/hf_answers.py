@@ -4,7 +4,6 @@ python -m benchmarks.peers.hf_answers --model minilm --train xquad.en.json --tes
 """
 
 import collections
-import tempfile
 
 import numpy as np
 from datasets import Dataset
@@ -12,12 +11,11 @@ from transformers import (
     AutoModelForQuestionAnswering,
     AutoTokenizer,
     DataCollatorWithPadding,
-    Trainer,
     set_seed,
 )
 
-from benchmarks.measure import Stopwatch, answer_scores, read_questions, report, text_arguments
-from benchmarks.peers.hf_trainer import Clock, training_arguments
+from benchmarks.measure import answer_scores, read_questions, report
+from benchmarks.peers.hf_trainer import peer_arguments, trained
 
 LENGTH, STRIDE, BEST, LONGEST = 384, 128, 20, 30  # As run_qa.py's defaults.
 
@@ -72,10 +70,7 @@ def answered(questions, beside, starts, ends):
 
 
 def main():
-    parser = text_arguments(__doc__.splitlines()[0])
-    parser.add_argument("--model", required=True, help="folder in the Hugging Face format")
-    parser.add_argument("--group_by_length", action="store_true")
-    parser.add_argument("--bf16", action="store_true")
+    parser = peer_arguments(__doc__.splitlines()[0])
     arguments = parser.parse_args()
 
     set_seed(arguments.seed)
@@ -86,18 +81,9 @@ def main():
     )
     train, _ = windows(tokenizer, questions, is_training=True)
     asked, beside = windows(tokenizer, test, is_training=False)
-    stopwatch = Stopwatch(len(train), arguments.batch_size)
     model = AutoModelForQuestionAnswering.from_pretrained(arguments.model, dtype="float32")
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(
-            model=model,
-            args=training_arguments(arguments, folder),
-            train_dataset=train,
-            data_collator=DataCollatorWithPadding(tokenizer),
-            callbacks=[Clock(stopwatch)],
-        )
-        trainer.train()
-        starts, ends = trainer.predict(asked).predictions
+    trainer, stopwatch = trained(model, DataCollatorWithPadding(tokenizer), train, arguments)
+    starts, ends = trainer.predict(asked).predictions
     score = answer_scores(answered(test, beside, starts, ends), test)
     report("hf_answers", arguments, stopwatch, {"f1": score}, ("torch", "transformers", "accelerate"))
 

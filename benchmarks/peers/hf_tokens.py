@@ -3,20 +3,17 @@
 python -m benchmarks.peers.hf_tokens --model minilm --train dev.iob2 --test test.iob2 --group_by_length
 """
 
-import tempfile
-
 from datasets import Dataset
 from seqeval.metrics import f1_score
 from transformers import (
     AutoModelForTokenClassification,
     AutoTokenizer,
     DataCollatorForTokenClassification,
-    Trainer,
     set_seed,
 )
 
-from benchmarks.measure import Stopwatch, read_words, report, text_arguments
-from benchmarks.peers.hf_trainer import Clock, training_arguments
+from benchmarks.measure import read_words, report
+from benchmarks.peers.hf_trainer import peer_arguments, trained
 
 IGNORED = -100  # The label of positions that no word begins at, which the loss leaves out.
 
@@ -43,10 +40,7 @@ def score(predicted, labels):
 
 
 def main():
-    parser = text_arguments(__doc__.splitlines()[0])
-    parser.add_argument("--model", required=True, help="folder in the Hugging Face format")
-    parser.add_argument("--group_by_length", action="store_true")
-    parser.add_argument("--bf16", action="store_true")
+    parser = peer_arguments(__doc__.splitlines()[0])
     arguments = parser.parse_args()
 
     set_seed(arguments.seed)
@@ -54,18 +48,9 @@ def main():
     labels = sorted({tag for row in read_words(arguments.train)[1] for tag in row})
     train = aligned(tokenizer, arguments.train, labels, arguments.rows)
     test = aligned(tokenizer, arguments.test, labels)
-    stopwatch = Stopwatch(len(train), arguments.batch_size)
     model = AutoModelForTokenClassification.from_pretrained(arguments.model, num_labels=len(labels), dtype="float32")
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(
-            model=model,
-            args=training_arguments(arguments, folder),
-            train_dataset=train,
-            data_collator=DataCollatorForTokenClassification(tokenizer),
-            callbacks=[Clock(stopwatch)],
-        )
-        trainer.train()
-        predicted = trainer.predict(test)
+    trainer, stopwatch = trained(model, DataCollatorForTokenClassification(tokenizer), train, arguments)
+    predicted = trainer.predict(test)
     report("hf_tokens", arguments, stopwatch, score(predicted, labels), ("torch", "transformers", "accelerate"))
 
 

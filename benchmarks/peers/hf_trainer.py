@@ -78,6 +78,30 @@ def training_arguments(arguments, folder):
     )
 
 
+def peer_arguments(description):
+    """Returns a parser with the arguments that all jobs of the Trainer share."""
+    parser = text_arguments(description)
+    parser.add_argument("--model", required=True, help="folder in the Hugging Face format")
+    parser.add_argument("--group_by_length", action="store_true")
+    parser.add_argument("--bf16", action="store_true")
+    return parser
+
+
+def trained(model, collator, train, arguments):
+    """Returns the Trainer after its training, and the `Stopwatch` of that."""
+    stopwatch = Stopwatch(len(train), arguments.batch_size)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(
+            model=model,
+            args=training_arguments(arguments, folder),
+            train_dataset=train,
+            data_collator=collator,
+            callbacks=[Clock(stopwatch)],
+        )
+        trainer.train()
+    return trainer, stopwatch
+
+
 def adapted(model, method):
     """Returns the model with PEFT's own way of a method, or with what else does not learn frozen."""
     if method in FROZEN:
@@ -102,29 +126,17 @@ def score(predicted):
 
 
 def main():
-    parser = text_arguments(__doc__.splitlines()[0])
-    parser.add_argument("--model", required=True, help="folder in the Hugging Face format")
-    parser.add_argument("--group_by_length", action="store_true")
-    parser.add_argument("--bf16", action="store_true")
+    parser = peer_arguments(__doc__.splitlines()[0])
     parser.add_argument("--method", default="full", help=f"full, {', '.join(FROZEN)}, or one of PEFT")
     arguments = parser.parse_args()
 
     set_seed(arguments.seed)
     tokenizer = AutoTokenizer.from_pretrained(arguments.model, model_max_length=128)
     train, test = tokenized(tokenizer, arguments.train, arguments.rows), tokenized(tokenizer, arguments.test)
-    stopwatch = Stopwatch(len(train), arguments.batch_size)
     outputs = 1 if isinstance(train["labels"][0], float) else 2  # With one, the loss is the mean squared error.
     model = AutoModelForSequenceClassification.from_pretrained(arguments.model, num_labels=outputs, dtype="float32")
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(
-            model=adapted(model, arguments.method),
-            args=training_arguments(arguments, folder),
-            train_dataset=train,
-            data_collator=DataCollatorWithPadding(tokenizer),
-            callbacks=[Clock(stopwatch)],
-        )
-        trainer.train()
-        predicted = trainer.predict(test)
+    trainer, stopwatch = trained(adapted(model, arguments.method), DataCollatorWithPadding(tokenizer), train, arguments)
+    predicted = trainer.predict(test)
     report("hf_trainer", arguments, stopwatch, score(predicted), ("torch", "transformers", "accelerate", "peft"))
 
 

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kerasft.errors import UserError
+
 SHOWN = 20
 
 
@@ -64,6 +66,19 @@ def row_number(frame, position):
 def origin(frame):
     """Returns the name that messages call the data by."""
     return "data" if frame is None else frame.attrs.get("origin", "data")
+
+
+def check_finite(outputs, splits, frame):
+    """Raises UserError, naming the text, if an output of one of its words is not finite.
+
+    Args:
+        outputs: `(words, units)` of all texts. splits: `(texts + 1,)` int, where each text's words begin.
+    """
+    bad = np.flatnonzero(~np.isfinite(outputs).all(1))
+    if len(bad):
+        row = int(np.searchsorted(splits, bad[0], "right")) - 1
+        where = f"{origin(frame)}, row {row_number(frame, row)}"
+        raise UserError(f"{where}: the outputs must be finite. Received: {outputs[bad[0]]}")
 
 
 def _names(target, labels):

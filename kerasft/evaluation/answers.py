@@ -74,7 +74,7 @@ def evaluate(targets, outputs, threshold=None, frame=None, **resampling):
     estimates = bootstrap.intervals(measures, scores, None, **resampling)
     return Evaluation(
         examples=len(targets),
-        metrics={name: bootstrap.Estimate(*map(float, estimate)) for name, estimate in estimates.items()},
+        metrics=estimates,
         mistakes=_worst(targets, texts, values, scores, frame),
     )
 
@@ -102,13 +102,7 @@ def _answered(targets, outputs, threshold, frame):
             "There must be as many outputs as questions, one at least. "
             f"Received: {len(targets)} questions, {len(splits) - 1} outputs"
         )
-    bad = np.flatnonzero(~np.isfinite(flat).all(1))
-    if len(bad):
-        row = int(np.searchsorted(splits, bad[0], "right")) - 1
-        raise UserError(
-            f"{_mistakes.origin(frame)}, row {_mistakes.row_number(frame, row)}: the outputs must be finite. "
-            f"Received: {flat[bad[0]]}"
-        )
+    _mistakes.check_finite(flat, splits, frame)
     return answers.texts(targets, outputs, threshold)
 
 

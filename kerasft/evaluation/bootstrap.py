@@ -58,7 +58,11 @@ def intervals(measures, targets, outputs, resamples=1000, seed=0, level=0.95):
             drawn[name].append(measure(targets, outputs, weights))
     everything = np.ones(rows)
     values = {name: measure(targets, outputs, everything) for name, measure in measures.items()}
-    return {name: Estimate(values[name], *_percentiles(drawn[name], level)) for name in measures}
+    return {name: _estimate(values[name], *_percentiles(drawn[name], level)) for name in measures}
+
+
+def _estimate(*parts):
+    return Estimate(*parts) if np.ndim(parts[0]) else Estimate(*map(float, parts))
 
 
 def _percentiles(drawn, level):

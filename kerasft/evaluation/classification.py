@@ -98,14 +98,13 @@ def evaluate(targets, logits, labels, frame=None, multi_label=False, **resamplin
     outputs = measures.prepare(targets, logits)
     estimates = bootstrap.intervals(_measures(multi_label), targets, outputs, **resampling)
     per_class = _per_class(estimates.pop("per_class"), labels, targets)
-    metrics = {name: bootstrap.Estimate(*map(float, estimate)) for name, estimate in estimates.items()}
     confidence, is_true = _certainty(targets, outputs)
     return Evaluation(
         labels=labels,
         examples=len(targets),
         noun=_mistakes.noun(frame),
         multi_label=multi_label,
-        metrics={**metrics, **{f"f1/{row['label']}": row["f1"] for row in per_class}},
+        metrics={**estimates, **{f"f1/{row['label']}": row["f1"] for row in per_class}},
         per_class=per_class,
         confusion=_confusion(targets, outputs.predicted.astype(int), len(labels)),
         reliability=_reliability(confidence, is_true),

@@ -81,7 +81,7 @@ def evaluate(targets, outputs, mean=0.0, deviation=1.0, frame=None, **resampling
     return Evaluation(
         examples=len(truth),
         noun=_mistakes.noun(frame),
-        metrics={name: bootstrap.Estimate(*map(float, estimate)) for name, estimate in estimates.items()},
+        metrics=estimates,
         truth=truth,
         predicted=predicted,
         mistakes=largest(truth, predicted, frame),

@@ -98,12 +98,12 @@ def example_scores(targets, outputs, sizes=None):
 def _of_values(truth, outputs, sizes, frame, resampling):
     predicted = similarities(outputs)
     places = np.unique(truth, return_inverse=True)[1]
-    measures = {name: _of_size(name, similarities(outputs), places) for name in ("spearman", "pearson")}
+    measures = {name: _of_size(name, predicted, places) for name in ("spearman", "pearson")}
     measures |= {f"spearman/{size}": _of_size("spearman", similarities(outputs, size), places) for size in sizes or ()}
     estimates = bootstrap.intervals(measures, truth, None, **resampling)
     return Evaluation(
         examples=len(truth),
-        metrics={name: bootstrap.Estimate(*map(float, estimate)) for name, estimate in estimates.items()},
+        metrics=estimates,
         truth=truth,
         predicted=predicted,
         mistakes=regression.largest(truth, predicted, frame),
@@ -125,7 +125,7 @@ def _of_partners(partners, outputs, sizes, frame, resampling):
     estimates = bootstrap.intervals(measures, partners, None, **resampling)
     return Evaluation(
         examples=len(partners),
-        metrics={name: bootstrap.Estimate(*map(float, estimate)) for name, estimate in estimates.items()},
+        metrics=estimates,
         truth=None,
         predicted=None,
         mistakes=[],

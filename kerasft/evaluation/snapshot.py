@@ -41,7 +41,7 @@ class Snapshot:
 
     def __call__(self):
         task, head, outputs = self.task, self.frame.head(SHOWN), self.outputs()
-        decoded = task.answers(task.decoded(outputs, self.frame))
+        decoded = task.answers(task.decoded(outputs[:SHOWN], head))
         decoded = {name: values for name, values in decoded.items() if values.ndim == 1}
         shown = {"validation/predictions": table(task.inputs, task.shown(head), decoded)}
         if task.modality == "image":

@@ -91,13 +91,12 @@ def evaluate(targets, outputs, labels, frame=None, **resampling):
     measures = {"f1": _f1, "precision": _precision, "recall": _recall, "macro_f1": _macro, "word_accuracy": _accuracy}
     estimates = bootstrap.intervals({**measures, "per_class": _per_class}, splits[:-1], counts, **resampling)
     rows = _rows(estimates.pop("per_class"), scheme.types, counts.actual.sum(0))
-    metrics = {name: bootstrap.Estimate(*map(float, estimate)) for name, estimate in estimates.items()}
     right, made, actual = (a.sum(0) for a in (counts.right, counts.predicted, counts.actual))
     cells = np.array([[np.zeros_like(right), made - right], [actual - right, right]])
     return Evaluation(
         labels=scheme.types,
         examples=len(splits) - 1,
-        metrics={**metrics, **{f"f1/{row['label']}": row["f1"] for row in rows}},
+        metrics={**estimates, **{f"f1/{row['label']}": row["f1"] for row in rows}},
         per_class=rows,
         confusion=cells.transpose(2, 0, 1).astype(int),
         mistakes=_worst(scheme, truth, found, special.softmax(logits, axis=1).max(1), frame),
@@ -132,13 +131,7 @@ def _checked(targets, outputs, frame):
             f"Each word needs a target, and there must be one text. Received: {len(targets)} targets for "
             f"{len(logits)} words in {len(splits) - 1} texts"
         )
-    bad = np.flatnonzero(~np.isfinite(logits).all(1))
-    if len(bad):
-        row = int(np.searchsorted(splits, bad[0], "right")) - 1
-        raise UserError(
-            f"{_mistakes.origin(frame)}, row {_mistakes.row_number(frame, row)}: the outputs must be finite. "
-            f"Received: {logits[bad[0]]}"
-        )
+    _mistakes.check_finite(logits, splits, frame)
     return logits, splits
 
 

@@ -75,13 +75,13 @@ class TextPreprocessor(keras.layers.Layer):
         return self.graph_rows.get_concrete_function(*[tf.TensorSpec((None,), tf.string)] * columns)
 
     def _pack(self, *texts):
-        segments = [tf.cast(_ragged(self.tokenizer(text)), "int32") for text in texts]
+        segments = [as_ragged(self.tokenizer(text)) for text in texts]
         marks = [self.marks["start"], *[self.marks["separator"]] * (len(segments) - 1), self.marks["end"]]
         room = self.sequence_length - sum(len(mark) for mark in marks)
         segments = tf_text.RoundRobinTrimmer(room).trim(segments)
-        pieces, numbers = [_column(marks[0], segments[0])], [0]
+        pieces, numbers = [column(marks[0], segments[0])], [0]
         for number, (segment, mark) in enumerate(zip(segments, marks[1:], strict=True)):
-            pieces += [segment, _column(mark, segment)]
+            pieces += [segment, column(mark, segment)]
             numbers += [number, number]
         segment_ids = [tf.zeros_like(piece) + number for piece, number in zip(pieces, numbers, strict=True)]
         return {"token_ids": tf.concat(pieces, axis=1), "segment_ids": tf.concat(segment_ids, axis=1)}
@@ -178,10 +178,11 @@ def quiet_options():
     return options
 
 
-def _ragged(tokens):
-    return tokens if isinstance(tokens, tf.RaggedTensor) else tf.RaggedTensor.from_tensor(tokens)
+def as_ragged(tokens):
+    """Returns what a tokenizer made as a ragged int32 tensor."""
+    return tf.cast(tokens if isinstance(tokens, tf.RaggedTensor) else tf.RaggedTensor.from_tensor(tokens), "int32")
 
 
-def _column(ids, like):
+def column(ids, like):
     """Returns `ids` repeated for each row of the ragged tensor `like`."""
     return tf.RaggedTensor.from_tensor(tf.tile(tf.constant([ids], tf.int32, shape=(1, len(ids))), [like.nrows(), 1]))

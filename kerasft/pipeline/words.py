@@ -11,7 +11,7 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 
 from kerasft.pipeline import batching
-from kerasft.pipeline.text import TextPreprocessor, TokenizedText
+from kerasft.pipeline.text import TextPreprocessor, TokenizedText, as_ragged, column
 
 # A word is what stands between blanks; each sign is a word of its own, and each letter of scripts without blanks.
 BLANK = r"[\s\p{Z}\p{Cc}]+"
@@ -52,7 +52,7 @@ class WordPreprocessor(TextPreprocessor):
         size = tf.minimum(tf.gather(lengths, row) - begin, tf.gather(room, row))
         offset = tf.gather(tf.cast(ids.row_starts(), "int32"), row) + begin
         inner = tf.gather(ids.flat_values, tf.ragged.range(offset, offset + size))
-        tail = tf.concat([inner, _column(self.marks["end"], inner)], axis=1)
+        tail = tf.concat([inner, column(self.marks["end"], inner)], axis=1)
         before = tf.gather(heads, row)
         second = tf.zeros_like(tail) if questions is None else tf.ones_like(tail)
         rows = {
@@ -75,10 +75,10 @@ class WordPreprocessor(TextPreprocessor):
         """Returns what each text's windows begin with, ragged `(batch, None)`."""
         start, separator, end = (self.marks[name] for name in ("start", "separator", "end"))
         if questions is None:
-            return _column(start, ids)
+            return column(start, ids)
         room = (self.sequence_length - len(start) - len(separator) - len(end)) // 2
         return tf.concat(
-            [_column(start, ids), self._ids(questions)[:, : min(QUESTION, room)], _column(separator, ids)], 1
+            [column(start, ids), self._ids(questions)[:, : min(QUESTION, room)], column(separator, ids)], 1
         )
 
     def _pieces(self, words):
@@ -94,8 +94,7 @@ class WordPreprocessor(TextPreprocessor):
         return rows, tf.cast(pieces, "int32")
 
     def _ids(self, strings):
-        ids = self.tokenizer(strings)
-        return tf.cast(ids if isinstance(ids, tf.RaggedTensor) else tf.RaggedTensor.from_tensor(ids), "int32")
+        return as_ragged(self.tokenizer(strings))
 
 
 class Places(NamedTuple):
@@ -256,10 +255,6 @@ def cut(texts, rows, starts, ends):
     begins = tf.gather(letters.row_starts(), rows)
     chosen = tf.ragged.range(begins + starts, begins + ends)
     return tf.strings.unicode_encode(tf.gather(letters.flat_values, chosen), "UTF-8")
-
-
-def _column(ids, like):
-    return tf.RaggedTensor.from_tensor(tf.tile(tf.constant([ids], tf.int32, shape=(1, len(ids))), [like.nrows(), 1]))
 
 
 def in_words(texts):

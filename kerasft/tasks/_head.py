@@ -6,40 +6,17 @@ import tensorflow as tf
 POOLINGS = ("mean", "first", "last", "pooled")
 
 
-@keras.saving.register_keras_serializable("kerasft")
-class PooledHead(keras.layers.Layer):
-    """Pools a backbone's features, drops out, and projects to one number a class, or to one alone.
+class Pooling(keras.layers.Layer):
+    """What heads share that pool a backbone's features.
 
     Args:
-        units: int. Classes, or 1 for a number.
-        reads: names of the features it takes.
-        pooling: str. `"mean"` over the tokens or pixels that are no padding; `"first"` or `"last"` such token;
-            `"pooled"`, the backbone's own pooled output.
-        dropout: float from 0 to 1.
-
-    Input shape: `{"tokens": (batch, length, width), "mask": (batch, length)}` or
-        `{"pooled": (batch, width)}` or `{"image": (batch, height, width, channels)}` or
-        `{"image": (batch, patches, channels)}`; `reads` says which. Or what `pool` made of it, `(batch, width)`.
-    Output shape: `(batch, units)` float32.
+        reads: names of the features it takes. pooling: str, one of `POOLINGS`.
     """
 
-    def __init__(self, units, reads, pooling="mean", dropout=0.1, name="head", **kwargs):
+    def __init__(self, reads, pooling="mean", name="head", **kwargs):
         super().__init__(name=name, **kwargs)
-        self.units = units
         self.reads = tuple(reads)
         self.pooling = pooling
-        self.rate = dropout
-        self.dropout = keras.layers.Dropout(dropout, name="dropout")
-        initializer = keras.initializers.TruncatedNormal(stddev=0.02)
-        self.logits = keras.layers.Dense(units, kernel_initializer=initializer, dtype="float32", name="logits")
-
-    def build(self, input_shape):
-        self.logits.build((None, input_shape[self.reads[0]][-1]))
-        self.built = True
-
-    def call(self, features, training=False):
-        pooled = self.pool(features) if isinstance(features, dict) else features
-        return self.logits(self.dropout(pooled, training=training))
 
     def pool(self, features):
         """Returns one vector an example, `(batch, width)`; nothing of it learns."""
@@ -56,12 +33,47 @@ class PooledHead(keras.layers.Layer):
         mask = keras.ops.cast(features["mask"], tokens.dtype)[..., None]
         return keras.ops.sum(tokens * mask, axis=1) / keras.ops.maximum(keras.ops.sum(mask, axis=1), 1)
 
+    def get_config(self):
+        return {**super().get_config(), "reads": self.reads, "pooling": self.pooling}
+
+
+@keras.saving.register_keras_serializable("kerasft")
+class PooledHead(Pooling):
+    """Pools a backbone's features, drops out, and projects to one number a class, or to one alone.
+
+    Args:
+        units: int. Classes, or 1 for a number.
+        reads: names of the features it takes.
+        pooling: str. `"mean"` over the tokens or pixels that are no padding; `"first"` or `"last"` such token;
+            `"pooled"`, the backbone's own pooled output.
+        dropout: float from 0 to 1.
+
+    Input shape: `{"tokens": (batch, length, width), "mask": (batch, length)}` or
+        `{"pooled": (batch, width)}` or `{"image": (batch, height, width, channels)}` or
+        `{"image": (batch, patches, channels)}`; `reads` says which. Or what `pool` made of it, `(batch, width)`.
+    Output shape: `(batch, units)` float32.
+    """
+
+    def __init__(self, units, reads, pooling="mean", dropout=0.1, **kwargs):
+        super().__init__(reads, pooling, **kwargs)
+        self.units = units
+        self.rate = dropout
+        self.dropout = keras.layers.Dropout(dropout, name="dropout")
+        self.logits = _logits(units)
+
+    def build(self, input_shape):
+        self.logits.build((None, input_shape[self.reads[0]][-1]))
+        self.built = True
+
+    def call(self, features, training=False):
+        pooled = self.pool(features) if isinstance(features, dict) else features
+        return self.logits(self.dropout(pooled, training=training))
+
     def compute_output_shape(self, input_shape):
         return (input_shape[self.reads[0]][0], self.units)
 
     def get_config(self):
-        own = {"units": self.units, "reads": self.reads, "pooling": self.pooling, "dropout": self.rate}
-        return {**super().get_config(), **own}
+        return {**super().get_config(), "units": self.units, "dropout": self.rate}
 
 
 @keras.saving.register_keras_serializable("kerasft")
@@ -84,8 +96,7 @@ class TokenHead(keras.layers.Layer):
         self.units = units
         self.rate = dropout
         self.dropout = keras.layers.Dropout(dropout, name="dropout")
-        initializer = keras.initializers.TruncatedNormal(stddev=0.02)
-        self.logits = keras.layers.Dense(units, kernel_initializer=initializer, dtype="float32", name="logits")
+        self.logits = _logits(units)
 
     def build(self, input_shape):
         self.logits.build(input_shape["tokens"])
@@ -123,7 +134,7 @@ class SpanHead(TokenHead):
 
 
 @keras.saving.register_keras_serializable("kerasft")
-class VectorHead(PooledHead):
+class VectorHead(Pooling):
     """Pools a backbone's features to one vector of length 1. It has no weights.
 
     Args:
@@ -133,11 +144,6 @@ class VectorHead(PooledHead):
     Input shape: as of `PooledHead`.
     Output shape: `(batch, width)` float32.
     """
-
-    def __init__(self, reads, pooling="mean", name="head", **kwargs):
-        keras.layers.Layer.__init__(self, name=name, **kwargs)
-        self.reads = tuple(reads)
-        self.pooling = pooling
 
     def build(self, input_shape):
         self.built = True
@@ -150,5 +156,8 @@ class VectorHead(PooledHead):
         shape = input_shape[self.reads[0]]
         return (shape[0], shape[-1])
 
-    def get_config(self):
-        return {**keras.layers.Layer.get_config(self), "reads": self.reads, "pooling": self.pooling}
+
+def _logits(units):
+    """Returns the last layer of a head."""
+    initializer = keras.initializers.TruncatedNormal(stddev=0.02)
+    return keras.layers.Dense(units, kernel_initializer=initializer, dtype="float32", name="logits")

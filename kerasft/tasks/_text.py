@@ -29,7 +29,19 @@ EDGE_CASES = [
 ]
 
 
-class TextTask(Task):
+class TextInputs(Task):
+    """Reads strings, one for each of its `inputs`."""
+
+    modality: ClassVar[str] = "text"
+
+    def signature(self):
+        return {name: tf.TensorSpec((None,), tf.string, name=name) for name in self.inputs}
+
+    def request(self, frame):
+        return {name: np.array(frame[name].tolist(), dtype=object) for name in self.inputs}
+
+
+class TextTask(TextInputs):
     """One answer for a text, or for a pair of texts.
 
     Args:
@@ -39,7 +51,6 @@ class TextTask(Task):
         **kwargs: of `Task`.
     """
 
-    modality: ClassVar[str] = "text"
     units: Any
 
     def __init__(self, *args, pair=False, pooling="auto", sequence_length=None, **kwargs):
@@ -86,12 +97,6 @@ class TextTask(Task):
             is_masked = "padding_mask" in pretrained.backbone.input
             pooling = "last" if pretrained.causal else "mean" if is_masked else "first"
         return ("pooled",) if pooling == "pooled" else ("tokens", "mask"), pooling
-
-    def signature(self):
-        return {name: tf.TensorSpec((None,), tf.string, name=name) for name in self.inputs}
-
-    def request(self, frame):
-        return {name: np.array(frame[name].tolist(), dtype=object) for name in self.inputs}
 
     def edge_cases(self):
         following = [*EDGE_CASES[1:], EDGE_CASES[0]]

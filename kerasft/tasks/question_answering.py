@@ -11,11 +11,10 @@ from kerasft import registry
 from kerasft.errors import UserError
 from kerasft.pipeline import answers, clean, words
 from kerasft.tasks._head import SpanHead
-from kerasft.tasks._text import EDGE_CASES, check_sequence_length, text_preprocessor
-from kerasft.tasks.base import Task
+from kerasft.tasks._text import EDGE_CASES, TextInputs, check_sequence_length, text_preprocessor
 
 
-class QuestionAnswering(Task):
+class QuestionAnswering(TextInputs):
     """Finds the answer to a `question` in a text (`context`), or says that it holds none.
 
     Data are files of SQuAD 1.1 or 2.0, or tables whose `answers` are lists of `{"text": …, "start": …}`, the start in
@@ -34,7 +33,6 @@ class QuestionAnswering(Task):
     Source: Devlin et al. 2019, https://arxiv.org/abs/1810.04805, sections 4.2 and 4.3.
     """
 
-    modality: ClassVar[str] = "text"
     evaluation: ClassVar[str] = "answers"
     monitor: ClassVar[tuple[str, str]] = ("val_exact", "max")
     inputs = ("question", "context")
@@ -164,12 +162,6 @@ class QuestionAnswering(Task):
         """Chooses the threshold with which most questions are answered right, where some have no answer."""
         if self.no_answer:
             self.threshold = answers.best_threshold(targets, outputs)
-
-    def signature(self):
-        return {name: tf.TensorSpec((None,), tf.string, name=name) for name in self.inputs}
-
-    def request(self, frame):
-        return {name: np.array(frame[name].tolist(), dtype=object) for name in self.inputs}
 
     def edge_cases(self):
         following = [*EDGE_CASES[1:], EDGE_CASES[0]]

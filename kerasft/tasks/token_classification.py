@@ -11,11 +11,10 @@ from kerasft import registry
 from kerasft.errors import UserError
 from kerasft.pipeline import clean, tags, words
 from kerasft.tasks._head import TokenHead
-from kerasft.tasks._text import EDGE_CASES, check_sequence_length, text_preprocessor
-from kerasft.tasks.base import Task
+from kerasft.tasks._text import EDGE_CASES, TextInputs, check_sequence_length, text_preprocessor
 
 
-class TokenClassification(Task):
+class TokenClassification(TextInputs):
     """Finds spans in texts and says what they are: names, dates, doses; or labels every word.
 
     Data are words with a tag each (`tokens`, `tags`), in any of the schemes IOB1, IOB2 and BIOES, or whole texts with
@@ -31,7 +30,6 @@ class TokenClassification(Task):
     Example: >>> kerasft.FineTuner(task="token_classification", backbone="bert_base_en_uncased")
     """
 
-    modality: ClassVar[str] = "text"
     evaluation: ClassVar[str] = "spans"
     monitor: ClassVar[tuple[str, str]] = ("val_f1", "max")
     inputs = ("text",)
@@ -201,12 +199,6 @@ class TokenClassification(Task):
             dicts = [dict(zip(columns, values, strict=True)) for values in zip(*spans_of_row, strict=True)]
             found[row] = [_readable(span) for span in dicts if span["end"] >= 0]
         return {"entities": found}
-
-    def signature(self):
-        return {"text": tf.TensorSpec((None,), tf.string, name="text")}
-
-    def request(self, frame):
-        return {"text": np.array(frame["text"].tolist(), dtype=object)}
 
     def served(self, frame):
         return self.prepare(self.frame_of(frame["text"].tolist()), with_targets=False)
