@@ -39,6 +39,10 @@ venv: .venv/.installed
 .venv-peers/.installed: benchmarks/peers-requirements.txt
 	$(environment)
 
+.venv-adapters/.installed: PACKAGES = --requirement benchmarks/adapters-requirements.txt
+.venv-adapters/.installed: benchmarks/adapters-requirements.txt
+	$(environment)
+
 demo: venv
 	@$(BIN)/kerasft demo
 
@@ -57,7 +61,7 @@ docs: venv
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	@echo "The manual is in site/index.html"
 
-bench: venv .venv-peers/.installed
+bench: venv .venv-peers/.installed .venv-adapters/.installed
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make bench DATA=… (benchmarks/README.md says where they come from)"; exit 2; }
 	@$(BIN)/python -m benchmarks.run all --data "$(DATA)"
 

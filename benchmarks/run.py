@@ -19,7 +19,8 @@ from pathlib import Path
 from benchmarks import minilm, results
 
 ROOT = Path(__file__).resolve().parent.parent
-PYTHON = {"ours": ROOT / ".venv/bin/python", "peers": ROOT / ".venv-peers/bin/python"}
+ENVIRONMENTS = {"ours": ".venv", "peers": ".venv-peers", "adapters": ".venv-adapters"}
+PYTHON = {name: ROOT / folder / "bin/python" for name, folder in ENVIRONMENTS.items()}
 SPEED_ROWS = 1920  # 60 steps of 32; the first 20 are warm-up.
 
 HF = ("peers", "benchmarks.peers.hf_trainer", "--model", "MINILM", "--group_by_length")
@@ -42,8 +43,15 @@ LORA = "{name: lora, layers: query|value}"  # PEFT's choice of layers for BERT.
 PROBE = ("--method", "linear_probe", "--epochs", "10")
 SENTENCES = ("--train", "DATA/sst2/train.tsv", "--rows", "10000")
 
-# What both sides have, with the learning rate of either; bit_fit is a loop over PyTorch's weights there.
-PEFT = {"lora": "1e-3", "ia3": "5e-3", "bit_fit": "1e-3", "prompt_tuning": "3e-2", "prefix_tuning": "1e-2"}
+# What both sides have, with the learning rate of either: PEFT's, but bit_fit, which is a loop over PyTorch's weights,
+# and adapter, which is AdapterHub's.
+RATES = {"ia3": "5e-3", "bit_fit": "1e-3", "prompt_tuning": "3e-2", "adapter": "1e-3", "lora": "1e-3"}
+DELTAS = {
+    "ia3": (HF, "PEFT"),
+    "bit_fit": (HF, "HF Trainer"),
+    "prompt_tuning": (HF, "PEFT"),
+    "adapter": (("adapters", *HF[1:]), "AdapterHub"),
+}
 
 # A suite is its jobs by name; a job is an environment, a module and its arguments. Ratios are to the first job.
 SUITES = {
@@ -72,12 +80,9 @@ SUITES = {
         "HF Trainer, bf16": (*HF, *SPEED, "--bf16"),
     },
     "sst2_peft": {
-        f"{who}, {name}": (*job, *SST2, "--method", method, "--learning_rate", rate)
-        for name, rate in PEFT.items()
-        for who, method, job in (
-            ("kerasft", LORA if name == "lora" else name, (*KERASFT, "--precision", "auto")),
-            ("PEFT", name, HF),
-        )
+        f"{who}, {method}": (*job, *SST2, "--method", method, "--learning_rate", RATES[method])
+        for method, (peer, peer_name) in DELTAS.items()
+        for who, job in (("kerasft", (*KERASFT, "--precision", "auto")), (peer_name, peer))
     },
     "sst2_linear_probe": {
         "kerasft": (*KERASFT, *SST2, *PROBE, "--learning_rate", "5e-3"),
@@ -88,8 +93,8 @@ SUITES = {
         "HF Trainer": (*HF, *SST2, "--method", "freeze", "--epochs", "5"),
     },
     "sst2_lora": {
-        "kerasft": (*KERASFT, *SST2, "--method", LORA, "--learning_rate", PEFT["lora"]),
-        "HF Trainer and PEFT": (*HF, *SST2, "--method", "lora", "--learning_rate", PEFT["lora"]),
+        "kerasft": (*KERASFT, *SST2, "--method", LORA, "--learning_rate", RATES["lora"]),
+        "HF Trainer and PEFT": (*HF, *SST2, "--method", "lora", "--learning_rate", RATES["lora"]),
     },
     "predict": {
         "kerasft": ("ours", "benchmarks.predict", *SENTENCES),

@@ -2,6 +2,8 @@
 
 python -m benchmarks.peers.hf_trainer --model minilm --train train.tsv --test test.tsv --group_by_length
 python -m benchmarks.peers.hf_trainer --model minilm --train train.tsv --test test.tsv --method lora
+
+With --method adapter in an environment of its own: AdapterHub's library needs the last transformers before 5.
 """
 
 import re
@@ -9,6 +11,7 @@ import tempfile
 
 import numpy as np
 import peft
+import transformers
 from datasets import Dataset
 from scipy import stats
 from transformers import (
@@ -57,6 +60,10 @@ def tokenized(tokenizer, path, rows=None):
 
 def training_arguments(arguments, folder):
     """Returns the suite's settings in the Trainer's words; weight decay skips biases and norms by default."""
+    strategy = "group_by_length" if arguments.group_by_length else "random"
+    words = {"train_sampling_strategy": strategy, "warmup_steps": 0.1}  # Below 1 it is a share of all steps.
+    if transformers.__version__.startswith("4."):
+        words = {"group_by_length": arguments.group_by_length, "warmup_ratio": 0.1}
     return TrainingArguments(
         output_dir=folder,
         num_train_epochs=arguments.epochs,
@@ -64,10 +71,8 @@ def training_arguments(arguments, folder):
         per_device_eval_batch_size=128,
         learning_rate=arguments.learning_rate,
         lr_scheduler_type="linear",
-        warmup_steps=0.1,  # Below 1 it is a share of all steps.
         weight_decay=0.01,
         max_grad_norm=1.0,
-        train_sampling_strategy="group_by_length" if arguments.group_by_length else "random",
         bf16=arguments.bf16,
         seed=arguments.seed,
         use_cpu=True,
@@ -75,6 +80,7 @@ def training_arguments(arguments, folder):
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,
+        **words,
     )
 
 
@@ -103,10 +109,18 @@ def trained(model, collator, train, arguments):
 
 
 def adapted(model, method):
-    """Returns the model with PEFT's own way of a method, or with what else does not learn frozen."""
+    """Returns the model with PEFT's own way of a method, or AdapterHub's, or with what else does not learn frozen."""
     if method in FROZEN:
         for name, weight in model.named_parameters():
             weight.requires_grad = not re.match(FROZEN[method], name)
+        return model
+    if method == "adapter":
+        import adapters  # Not beside the transformers of all other methods.
+
+        adapters.init(model)
+        width_32 = {"reduction_factor": model.config.hidden_size / 32, "non_linearity": "gelu"}  # kerasft's default.
+        model.add_adapter("reviews", adapters.DoubleSeqBnConfig(**width_32))  # Houlsby's places.
+        model.train_adapter("reviews")
         return model
     # The sizes are kerasft's defaults; which layers are adapted is PEFT's own choice for BERT.
     configs = {
@@ -127,7 +141,7 @@ def score(predicted):
 
 def main():
     parser = peer_arguments(__doc__.splitlines()[0])
-    parser.add_argument("--method", default="full", help=f"full, {', '.join(FROZEN)}, or one of PEFT")
+    parser.add_argument("--method", default="full", help=f"full, {', '.join(FROZEN)}, adapter, or one of PEFT")
     arguments = parser.parse_args()
 
     set_seed(arguments.seed)
@@ -137,7 +151,8 @@ def main():
     model = AutoModelForSequenceClassification.from_pretrained(arguments.model, num_labels=outputs, dtype="float32")
     trainer, stopwatch = trained(adapted(model, arguments.method), DataCollatorWithPadding(tokenizer), train, arguments)
     predicted = trainer.predict(test)
-    report("hf_trainer", arguments, stopwatch, score(predicted), ("torch", "transformers", "accelerate", "peft"))
+    packages = ("torch", "transformers", "accelerate", "adapters" if arguments.method == "adapter" else "peft")
+    report("hf_trainer", arguments, stopwatch, score(predicted), packages)
 
 
 if __name__ == "__main__":
