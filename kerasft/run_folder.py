@@ -302,19 +302,32 @@ def _write_samples(tuner, directory):
     samples = getattr(tuner, "samples", None)
     if samples is None:
         return
-    arrays = tuner.task.request(samples)
     folder = os.path.join(directory, "samples")
     os.makedirs(folder, exist_ok=True)
-    for name, values in arrays.items():
+    request = tuner.task.request(samples)
+    for name in _sampled(tuner.task):
+        values = request[name] if tuner.task.modality == "image" else samples[name]
         for number, value in enumerate(values):
             with open(os.path.join(folder, f"{name}.{number}"), "wb") as file:
-                file.write(value.encode() if isinstance(value, str) else value)
+                file.write(_written(value))
+
+
+def _sampled(task):
+    """Returns the names of what is kept of samples: of images their bytes, as they are served."""
+    return task.signature() if task.modality == "image" else task.inputs
+
+
+def _written(value):
+    """Returns an image, a text or else what JSON can hold as bytes."""
+    if isinstance(value, bytes):
+        return value
+    return (value if isinstance(value, str) else json.dumps(value)).encode()
 
 
 def _read_samples(tuner, directory):
     """Returns the samples as a frame of the task's inputs, or None."""
     columns = []
-    for name in tuner.task.signature():
+    for name in _sampled(tuner.task):
         found = sorted(glob.glob(os.path.join(glob.escape(directory), "samples", f"{name}.*")), key=_number)
         columns.append([_bytes(path) for path in found])
     if not columns or not columns[0]:

@@ -15,7 +15,7 @@ def write(folder, model_name, arrays):
     Args:
         folder: str. The SavedModel's.
         model_name: str. What the server calls the model.
-        arrays: dict of `(rows,)` string arrays, by the names of the signature's inputs.
+        arrays: dict of arrays with one entry a row, strings or numbers, by the names of the signature's inputs.
 
     Source: https://www.tensorflow.org/tfx/serving/saved_model_warmup
     """
@@ -33,5 +33,5 @@ def _request(model_name, arrays):
     request.model_spec.name = model_name
     request.model_spec.signature_name = SIGNATURE
     for name, values in arrays.items():
-        request.inputs[name].CopyFrom(tf.make_tensor_proto(values, tf.string))
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(values, tf.string if values.dtype == object else None))
     return request

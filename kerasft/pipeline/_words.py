@@ -1,12 +1,14 @@
 """Texts in words, their tags, and spans of characters, as tables hold them."""
 
+import contextlib
 import json
 
 import numpy as np
 
 from kerasft.pipeline._problems import brief, is_missing, row_problems
 
-KEYS = ("start", "end", "label")
+SPAN = ("start", "end")
+KEYS = (*SPAN, "label")
 
 
 def as_list(value):
@@ -73,12 +75,9 @@ def _span_problem(value, text, labels):
         return "is missing" if is_missing(value) else "is not a list of {start: …, end: …, label: …}"
     for span in spans:
         begin, end = span["start"], span["end"]
-        if not (isinstance(begin, (int, np.integer)) and isinstance(end, (int, np.integer)) and 0 <= begin < end):
-            return f"has a span from {begin!r} to {end!r}, which are no places of characters"
-        if end > len(text):
-            return f"has a span to character {end}, outside of the text of {len(text)}"
-        if not text[begin:end].strip():
-            return f"has a span of blanks, {begin} to {end}"
+        problem = _place_problem(begin, end, text)
+        if problem:
+            return problem
         if labels and f"B-{span['label']}" not in labels:
             return _unknown(span["label"], [label[2:] for label in labels if label.startswith("B-")])
     ordered = sorted((span["start"], span["end"]) for span in spans)
@@ -86,8 +85,67 @@ def _span_problem(value, text, labels):
     return None if crossing is None else f"has spans that overlap, {crossing[0]} and {crossing[1]}"
 
 
+def as_span(value):
+    """Returns a cell of one span as a dict of `start`, `end` and, if it has a kind, `label`; None if it is none.
+
+    Given as such a dict, as a pair of start and end, or as a string, `"3:9"`, `"3:9:PER"` or JSON of those.
+    """
+    if isinstance(value, str):
+        value = _from_string(value.strip())
+    if isinstance(value, (list, tuple, np.ndarray)) and len(value) == len(SPAN):
+        value = dict(zip(SPAN, value, strict=True))
+    if not isinstance(value, dict) or not all(isinstance(value.get(key), (int, np.integer)) for key in SPAN):
+        return None
+    label = {} if is_missing(value.get("label")) else {"label": str(value["label"])}
+    return {**{key: int(value[key]) for key in SPAN}, **label}
+
+
+def _from_string(value):
+    if value.startswith(("{", "[")):
+        with contextlib.suppress(ValueError):
+            return json.loads(value)
+    begin, _, rest = value.partition(":")
+    end, _, label = rest.partition(":")
+    if not (begin.isdecimal() and end.isdecimal()):
+        return None
+    return {"start": int(begin), "end": int(end), **({"label": label} if label else {})}
+
+
+def span_pair_problems(frame, columns, text, with_kinds=False):
+    """Returns a `Problem` for each row of which one of two columns is no span of its text, or whose spans overlap."""
+    problems, texts = [], frame[text].tolist()
+    for column in columns:
+        cells = zip(map(as_span, frame[column]), frame[column], texts, strict=True)
+        problems += row_problems(frame, column, (_lone_span_problem(*cell, with_kinds) for cell in cells))
+    first, second = columns
+    pairs = zip(map(as_span, frame[first]), map(as_span, frame[second]), strict=True)
+    return problems + row_problems(frame, second, (_crossing(*pair, first) for pair in pairs))
+
+
+def _lone_span_problem(span, value, text, with_kinds):
+    if span is None:
+        return "is missing" if is_missing(value) else "is not {start: …, end: …}, two whole numbers"
+    if with_kinds and "label" not in span:
+        return "has no label, as the spans that were learned from have"
+    return _place_problem(span["start"], span["end"], text)
+
+
+def _crossing(first, second, name):
+    if first is None or second is None or first["start"] >= second["end"] or second["start"] >= first["end"]:
+        return None
+    return f"overlaps with the {name}"
+
+
 def _unknown(name, labels):
     return f"{brief(name)} is not one of the labels. The labels are: {', '.join(map(str, labels or ()))}"
+
+
+def _place_problem(begin, end, text):
+    if not (isinstance(begin, (int, np.integer)) and isinstance(end, (int, np.integer)) and 0 <= begin < end):
+        return f"has a span from {begin!r} to {end!r}, which are no places of characters"
+    if end > len(text):
+        return f"has a span to character {end}, outside of the text of {len(text)}"
+    return None if text[begin:end].strip() else f"has a span of blanks, {begin} to {end}"
 
 
 def as_answers(value):

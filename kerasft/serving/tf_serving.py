@@ -23,17 +23,22 @@ def instructions(path, task):
     mount = f"{_absolute(os.path.dirname(os.path.normpath(path)))}:{shlex.quote(f'/models/{name}')}"
     url = shlex.quote(f"http://localhost:{PORT}/v1/models/{name}:predict")
     start = f"docker run -p {PORT}:{PORT} -v {mount} -e MODEL_NAME={shlex.quote(name)} tensorflow/serving"
-    return f"{start}\n{_ask(sorted(task.signature()), url)}"
+    return f"{start}\n{_ask(task.signature(), url)}"
 
 
-def _ask(inputs, url):
-    if any(name.endswith("_bytes") for name in inputs):
+def _ask(signature, url):
+    if any(name.endswith("_bytes") for name in signature):
         # Through a pipe: an argument may be 128 kB long, which photographs are not.
         file = """printf '{"instances": [{"b64": "'; base64 < image.jpg; printf '"}]}'"""
         return f"{{ {file}; }} | curl -d @- {url}"
-    texts = [f"the {name.replace('_', ' ')} to classify" for name in inputs]
-    instance = texts[0] if len(inputs) == 1 else dict(zip(inputs, texts, strict=True))
+    instance = {name: _example(name, spec) for name, spec in sorted(signature.items())}
+    instance = instance if len(instance) > 1 else next(iter(instance.values()))
     return f"curl -d {shlex.quote(json.dumps({'instances': [instance]}))} {url}"
+
+
+def _example(name, spec):
+    """Returns what may be asked: a string that says what it is, or as many numbers as belong there."""
+    return list(range(spec.shape[1])) if spec.dtype.is_integer else f"the {name.replace('_', ' ')} to classify"
 
 
 def _absolute(folder):

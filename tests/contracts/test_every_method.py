@@ -63,6 +63,19 @@ TASKS = {
         _rows(lambda w, n: {"question": f"how {n} ?", "context": f"a {w} film", "answers": [{"text": w, "start": 2}]}),
         no_answer=False,
     ),
+    "relation_classification": Case(
+        ["bert"],
+        _rows(
+            lambda w, n: {
+                "text": f"{w} film {n}",
+                "subject": f"0:{len(w)}",
+                "object": (len(w) + 1, len(w) + 5),
+                "label": w,
+            }
+        ),
+        labels=["good", "bad"],
+        kinds=False,
+    ),
     "text_embedding": Case(
         ["bert"], _rows(lambda w, n: {"text": f"a {w} film {n}", "text_pair": f"so {w}"}), needs_head=False
     ),
