@@ -168,6 +168,8 @@ def token_embedding(model, method):
 
 def put_in_front(vectors, outputs):
     """Returns `outputs`, `(batch, length, …)`, with `vectors`, `(places, …)`, in the first places of each row."""
+    if outputs.shape[1] == 1:  # The next token, while text is generated: those in front are in a cache.
+        return outputs
     rows, length = keras.ops.shape(outputs)[0], keras.ops.shape(outputs)[1]
     front = keras.ops.cast(vectors, outputs.dtype)[:length]  # A request of no texts has no width.
     front = keras.ops.repeat(front[None], rows, axis=0)
@@ -175,7 +177,7 @@ def put_in_front(vectors, outputs):
 
 
 def _around(layer, call, delta, inputs, *args, **kwargs):
-    if not delta.is_on:
+    if not delta.is_on or kwargs.get("reverse"):  # An embedding that is read the other way makes logits.
         return call(inputs, *args, **kwargs)
     if delta.place == "input":
         return call(delta(inputs), *args, **kwargs)

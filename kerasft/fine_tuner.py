@@ -268,14 +268,15 @@ class FineTuner(Adapters):
         return training_callbacks.arrange(callbacks, len(examples[0]), monitor, tensorboard)
 
     def _tensorboard(self, settings, validation):
-        from kerasft.evaluation.snapshot import Snapshot
+        from kerasft.evaluation.snapshot import Samples, Snapshot
 
         left_out = ("data", "validation_data", "labels", "columns", "name")
         hparams = {name: value for name, value in self.recipe.items() if name not in left_out}
         hparams.update(learning_rate=settings.learning_rate, precision=self.policy)
         snapshot = None
         if validation is not None:
-            snapshot = Snapshot(self.task, self.model, self.preprocessor, validation)
+            made = Samples if self.task.generates else functools.partial(Snapshot, model=self.model)
+            snapshot = made(task=self.task, preprocessor=self.preprocessor, frame=validation)
         return registry.find("callbacks", "tensorboard")(os.path.join(settings.directory, "logs"), hparams, snapshot)
 
     @staticmethod
@@ -312,8 +313,7 @@ class FineTuner(Adapters):
             inputs: one input or a list (strings, pairs of strings, paths, bytes, arrays), or data as for `fit`
                 that need no labels.
         """
-        frame = self._input_frame(inputs)
-        return self.task.answers(self.task.decoded(self.outputs(frame), frame))
+        return self.task.answers(self.decoded(self._input_frame(inputs)))
 
     def _input_frame(self, inputs):
         is_data = isinstance(inputs, (dict, tf.data.Dataset)) or hasattr(inputs, "columns")
@@ -323,9 +323,18 @@ class FineTuner(Adapters):
             raise UserError("There is nothing to predict. Received: no inputs")
         return self.task.prepare(frame, with_targets=False)
 
+    def decoded(self, frame):
+        """Returns what the exported signature gives for a prepared frame, as tensors."""
+        if self.task.generates:
+            return self.task.generated(self.model, self.preprocessor, frame)
+        return self.task.decoded(self.outputs(frame), frame)
+
     def outputs(self, frame, batch_size=32):
-        """Returns the model's raw output for each row, `(rows, …)` float32, in the frame's order."""
-        examples = self.task.examples(frame, self.preprocessor, with_targets=False)
+        """Returns the model's raw output for each row, `(rows, …)` float32, in the frame's order.
+
+        Of a task that generates, how likely the right tokens are, see its head.
+        """
+        examples = self.task.examples(frame, self.preprocessor, with_targets=self.task.generates)
         batches = batching.ordered_batches(examples, batch_size)
         with surgery.forgotten_gradients():
             made = self.model.predict(batching.dataset(examples, lambda: batches, count=len(batches)), verbose=0)

@@ -103,8 +103,12 @@ class FineTunedModel(keras.Model):
         self.frozen = frozen.of(self)
 
     def predict_step(self, data):
-        """Keras's; of outputs by token, it makes one row a token, so that batches of different widths can be joined."""
-        return by_position(super().predict_step(data))
+        """Keras's; of outputs by token, it makes one row a token, so that batches of different widths can be joined.
+
+        With targets and a head that scores outputs itself, these scores, one row an example.
+        """
+        outputs, (_, targets, _) = super().predict_step(data), keras.utils.unpack_x_y_sample_weight(data)
+        return by_position(outputs) if targets is None else self.head.scores(outputs, targets)
 
     def above_frozen(self, x):
         """Returns what stands for these inputs above the frozen part: its outputs, and what else is read."""

@@ -314,7 +314,7 @@ def _write_samples(tuner, directory):
 
 def _sampled(task):
     """Returns the names of what is kept of samples: of images their bytes, as they are served."""
-    return task.signature() if task.modality == "image" else task.inputs
+    return task.signature() if task.modality == "image" else task.sampled
 
 
 def _written(value):

@@ -95,6 +95,15 @@ def predict(
         _print_table(list(cells[0]), [[_shown(cell) for cell in row.values()] for row in cells])
 
 
+@app.command(epilog="Example: kerasft chat saved_models/helper")
+def chat(run: Run):
+    """Talk with a model that was trained with the task causal_lm, line by line, until Ctrl-D; /new begins anew."""
+    tuner = _loaded(run)
+    from kerasft.cli import chat as chats
+
+    chats.talk(tuner, sys.stdin)
+
+
 @app.command(epilog="Example: kerasft export saved_models/reviews saved_models/reviews/export/1")
 def export(
     run: Run,

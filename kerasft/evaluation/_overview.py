@@ -19,6 +19,8 @@ EXPLAINED = {
     "recall": ("Recall", "of the spans there are"),
     "word_accuracy": ("Word accuracy", "share of words with the right tag"),
     "exact": ("Exact match", "share of answers right to the word"),
+    "cross_entropy": ("Cross-entropy", "in nats a token, 0 perfect"),
+    "token_accuracy": ("Token accuracy", "share of tokens that are the likeliest"),
     "pearson": ("Pearson", "correlation"),
     "ndcg": ("nDCG", "of the first ten"),
     "recall@1": ("Recall at 1", "the nearest is right"),

@@ -15,6 +15,7 @@ from kerasft.model import by_position
 from kerasft.pipeline import batching
 
 EXAMPLES, SHOWN = 500, 8  # that are predicted after each epoch, and of those in the table
+ASKED = 4  # prompts that are answered after each epoch
 LINE, LINES = 60, 3  # characters of a line and lines of a cell
 
 _MARKDOWN = re.compile(r"[!-/:-@\[-`{-~]")
@@ -65,6 +66,24 @@ class Snapshot:
         if self.part is not self.model.frozen:
             self.part, self.computed = self.model.frozen, [*map(self.model.above_frozen, inputs)]
         return self.computed
+
+
+class Samples:
+    """Has a model that generates answer some prompts, always the same.
+
+    Args:
+        task: Task. preprocessor: the task's layer.
+        frame: pandas.DataFrame of prepared validation examples, of which the first few are asked.
+
+    Call it, without arguments, for `validation/predictions`, a table as Markdown.
+    """
+
+    def __init__(self, task, preprocessor, frame):
+        self.task, self.preprocessor, self.frame = task, preprocessor, frame.head(ASKED)
+
+    def __call__(self):
+        found = self.task.answers(self.task.snapshot(self.preprocessor, self.task.served(self.frame)))
+        return {"validation/predictions": table(self.task.sampled, self.task.shown(self.frame), found)}
 
 
 def table(inputs, frame, decoded):

@@ -20,8 +20,7 @@ def check(tuner, answer):
     """
     for frame in _frames(tuner):
         request = tuner.task.request(frame)
-        decoded = tuner.task.decoded(tuner.outputs(frame), frame)
-        expected = {name: value.numpy() for name, value in decoded.items()}
+        expected = {name: value.numpy() for name, value in tuner.decoded(frame).items()}
         _compare(request, expected, _answered(answer, request))
     nothing = {name: values[:0] for name, values in request.items()}
     _compare(nothing, {name: values[:0] for name, values in expected.items()}, _answered(answer, nothing))

@@ -10,6 +10,7 @@ import re
 import pandas as pd
 
 from kerasft.errors import UserError, nearest
+from kerasft.pipeline._chats import as_turns, message_problems
 from kerasft.pipeline._content import conflicting, content_keys, digest, duplicates
 from kerasft.pipeline._images import image_problems
 from kerasft.pipeline._labels import (
@@ -54,6 +55,7 @@ __all__ = [
     "as_answers",
     "as_list",
     "as_span",
+    "as_turns",
     "brief",
     "choose_columns",
     "conflicting",
@@ -66,6 +68,7 @@ __all__ = [
     "infer_multi_labels",
     "label_ids",
     "label_problems",
+    "message_problems",
     "multi_label_ids",
     "multi_label_problems",
     "number_problems",

@@ -157,6 +157,37 @@ class VectorHead(Pooling):
         return (shape[0], shape[-1])
 
 
+class NextTokenHead(keras.layers.Layer):
+    """Gives the features of each token, of which the loss makes what comes next. It has no weights.
+
+    Args:
+        loss: kerasft.losses.next_token.NextToken.
+
+    Input shape: `{"tokens": (batch, length, width)}`.
+    Output shape: `(batch, length, width)`.
+    """
+
+    reads: tuple[str, ...] = ("tokens",)
+    pooling = None
+
+    def __init__(self, loss, name="head", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.scored = loss.scored
+
+    def call(self, features, training=False):
+        return keras.ops.cast(features["tokens"], self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape["tokens"])
+
+    def scores(self, outputs, targets):
+        """Returns for each row the cross-entropy, how many tokens were right, and of how many, `(batch, 3)` float32."""
+        at = tf.where(targets >= 0)
+        losses, is_right = self.scored(tf.gather_nd(outputs, at), tf.gather_nd(targets, at))
+        sums = tf.stack([losses, tf.cast(is_right, "float32"), tf.ones_like(losses)], axis=1)
+        return tf.math.unsorted_segment_sum(sums, at[:, 0], tf.shape(targets)[0])
+
+
 def _logits(units):
     """Returns the last layer of a head."""
     initializer = keras.initializers.TruncatedNormal(stddev=0.02)

@@ -21,6 +21,8 @@ class Task:
         has_classes: bool. Whether outputs are logits of classes, as some objectives need.
         rows_apart: bool. Whether a row's loss is its own, so that a batch may be computed in parts, or shared.
         answers_rows: bool. Whether there is one output for each row, as some need; otherwise one for each word.
+        generates: bool. Whether answers are made token by token, by `generated`; outputs are then scores of the head.
+        sampled: names of the columns of what `served` gives that are kept with a run; those of the inputs, if not said.
         labels: list of str, names of the classes, or None without classes or while they are unknown.
 
     Args:
@@ -36,6 +38,7 @@ class Task:
     has_classes: ClassVar[bool] = False
     answers_rows: ClassVar[bool] = True
     rows_apart: ClassVar[bool] = True
+    generates: ClassVar[bool] = False
     labels: list | None = None
 
     def __init__(self, dropout=0.1, columns=None):
@@ -126,6 +129,10 @@ class Task:
     def signature(self):
         """Returns the `tf.TensorSpec`s of the exported signature, by name."""
         raise NotImplementedError
+
+    @property
+    def sampled(self):
+        return self.inputs
 
     def request(self, frame):
         """Returns arrays by name of the exported signature's inputs for these rows."""

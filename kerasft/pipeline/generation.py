@@ -1,0 +1,82 @@
+"""Token after token, with KerasHub's samplers and its caches of keys and values."""
+
+import keras_hub
+import tensorflow as tf
+
+from kerasft.errors import UserError
+
+ROWS = 16  # Prompts that are answered at once.
+GRAIN = 32  # Widths are multiples of this, so that few graphs are made.
+SAMPLERS = {
+    "greedy": keras_hub.samplers.GreedySampler,
+    "beam": keras_hub.samplers.BeamSampler,
+    "contrastive": keras_hub.samplers.ContrastiveSampler,
+    "random": keras_hub.samplers.RandomSampler,
+    "top_k": keras_hub.samplers.TopKSampler,
+    "top_p": keras_hub.samplers.TopPSampler,
+}
+
+
+def sampler(given):
+    """Returns the KerasHub sampler of a name, or of a dict with `name` and its arguments. Raises UserError if none."""
+    name, arguments = given, {}
+    if isinstance(given, dict):
+        arguments = {key: value for key, value in given.items() if key != "name"}
+        name = given.get("name")
+    if name not in SAMPLERS:
+        raise UserError(f"sampler must be one of {', '.join(SAMPLERS)}. Received: sampler={given!r}")
+    try:
+        return SAMPLERS[name](**arguments)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"sampler: {error}. Received: sampler={given!r}") from error
+
+
+def causal_lm(pretrained, how):
+    """Returns KerasHub's model that generates with this backbone, whose layers it shares. Raises UserError without one.
+
+    Args:
+        pretrained: Pretrained, a decoder. how: str or dict, see `sampler`.
+    """
+    backbone = pretrained.backbone
+    for kind in vars(keras_hub.models).values():
+        is_one = isinstance(kind, type) and issubclass(kind, keras_hub.models.CausalLM)
+        if is_one and kind.backbone_cls and isinstance(backbone, kind.backbone_cls):
+            model = kind(backbone=backbone, preprocessor=None)
+            model.sampler = sampler(how)
+            return model
+    raise UserError(f"KerasHub cannot generate with this backbone. Received: backbone={pretrained.name!r}")
+
+
+def generate(model, preprocessor, rows, width=None):
+    """Returns the ids of what comes after each row, ragged `(batch, None)` int32, without the token that ends it.
+
+    Args:
+        model: what `causal_lm` returned. preprocessor: PromptPreprocessor.
+        rows: ragged `(batch, None)` int32, prompts. width: int or None. As wide as rows are filled up to, at least.
+    """
+    model.dtype_policy = model.backbone.token_embedding.dtype_policy  # That of its cache; a training has its own.
+    stops, most = preprocessor.stops, preprocessor.room
+    filler = next(number for number in range(len(stops) + 1) if number not in stops)  # KerasHub stops at padding, too.
+    lengths = tf.maximum(tf.cast(rows.row_lengths(), "int32"), 1)
+    width = tf.maximum(tf.reduce_max(tf.pad(lengths, [[0, 1]])) + most, width or 0)
+    ids = rows.to_tensor(filler)
+    ids = tf.pad(ids, [[0, 0], [0, width - tf.shape(ids)[1]]], constant_values=filler)
+    inputs = {"token_ids": ids, "padding_mask": tf.sequence_mask(lengths, width)}
+    made = model.generate_step(inputs, stop_token_ids=stops or None)
+    ids, places, first = tf.cast(made["token_ids"], "int32"), tf.range(width), lengths[:, None]
+    is_new = (places >= first) & (places < first + most) & tf.cast(made["padding_mask"], "bool")
+    for stop in stops:
+        is_new &= ids != stop
+    return tf.ragged.boolean_mask(ids, is_new)
+
+
+def in_batches(model, preprocessor, rows):
+    """Returns the same for any number of rows, some at a time, rows of like length together."""
+    lengths = rows.row_lengths().numpy()
+    order, parts = lengths.argsort(kind="stable"), []
+    compute = tf.function(generate, autograph=False, reduce_retracing=True)
+    for begin in range(0, len(order), ROWS):
+        chosen = order[begin : begin + ROWS]
+        width = -(-(int(lengths[chosen].max()) + preprocessor.room) // GRAIN) * GRAIN
+        parts.append(compute(model, preprocessor, tf.gather(rows, chosen), width))
+    return tf.gather(tf.concat(parts, axis=0), order.argsort(kind="stable"))

@@ -1,0 +1,232 @@
+"""Prompts and what follows them as token ids: which tokens are learned, and how conversations are written."""
+
+import concurrent.futures
+import dataclasses
+import os
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasft.pipeline.text import TextPreprocessor, TokenizedText, as_ragged, column
+
+PARTS = 1000  # Texts that are tokenized at once.
+GIVEN = "\0"  # Stands for a text that is not known yet; no text holds it.
+
+
+class Template(NamedTuple):
+    """How a message is written.
+
+    Attributes:
+        before: tuple of str. What comes before its content, special tokens by their names; `{role}` is its role.
+        after: tuple of str. What comes after it; after an answer, the first is learned and ends it.
+        roles: dict of str to str. Names of roles where the template has others.
+    """
+
+    before: tuple
+    after: tuple
+    roles: dict = {}
+
+
+# By the special tokens that a vocabulary must have. What is no special token is text.
+TEMPLATES = {
+    "chatml": Template(("<|im_start|>", "{role}\n"), ("<|im_end|>", "\n")),
+    "llama3": Template(("<|start_header_id|>", "{role}", "<|end_header_id|>", "\n\n"), ("<|eot_id|>",)),
+    "gemma": Template(("<start_of_turn>", "{role}\n"), ("<end_of_turn>", "\n"), {"assistant": "model"}),
+}
+
+
+class Piece(NamedTuple):
+    """A part of a row: text to tokenize, or ids; and whether its tokens are learned."""
+
+    text: str
+    ids: tuple
+    is_learned: bool
+
+
+@keras.saving.register_keras_serializable("kerasft")
+class PromptPreprocessor(TextPreprocessor):
+    """Turns prompts and conversations into a decoder's inputs.
+
+    Args:
+        template: str or None. A name of `TEMPLATES`, for messages; None for texts as they are.
+        system: str or None. What a conversation begins with that has no system message.
+        room: int. Tokens that prompts leave free for what is generated.
+        **kwargs: of `TextPreprocessor`.
+    """
+
+    def __init__(self, *args, template=None, system=None, room=0, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.template = template
+        self.system = system
+        self.room = room
+        self.graph_ids = tf.function(
+            lambda texts: as_ragged(self.tokenizer(texts)), input_signature=[tf.TensorSpec((None,), tf.string)]
+        )
+
+    def conversation(self, turns):
+        """Returns the pieces of pairs of role and content. Of the assistant's, content and end are learned."""
+        if self.system is not None and turns[0][0] != "system":
+            turns = [("system", self.system), *turns]
+        made = []
+        for role, content in turns:
+            is_learned = role == "assistant"
+            first, *rest = [self._piece(part) for part in self._template.after]
+            made += [*self._before(role), Piece(content, (), is_learned), first._replace(is_learned=is_learned), *rest]
+        return made
+
+    def prompt(self, turns):
+        """Returns the pieces of a text, or of the messages of a conversation, up to where an answer begins."""
+        if isinstance(turns, str):
+            turns = [("user", turns)]
+        if self.template is None:
+            return [Piece(content, (), False) for _, content in turns]
+        return [*self.conversation(turns), *self._before("assistant")]
+
+    @property
+    def stops(self):
+        """Ids of the tokens that end what is generated."""
+        ends = () if self.template is None else self._piece(self._template.after[0]).ids
+        return tuple(dict.fromkeys((*ends, *self.marks["end"])))
+
+    @property
+    def _template(self):
+        return TEMPLATES[self.template]
+
+    def _before(self, role):
+        role = self._template.roles.get(role, role)
+        return [self._piece(part.format(role=role)) for part in self._template.before]
+
+    def _piece(self, part):
+        if part in special(self._template):
+            return Piece("", (self.tokenizer.token_to_id(part),), False)
+        return Piece(part, (), False)
+
+    def _pack(self, texts):
+        """Returns the ids of prompts of one message each; what is too long loses its beginning."""
+        pieces = self.prompt(GIVEN)
+        at = next(number for number, piece in enumerate(pieces) if piece.text == GIVEN)
+        before = [*self.marks["start"], *self._ids(pieces[:at])]
+        after = self._ids(pieces[at + 1 :])
+        ids = as_ragged(self.tokenizer(texts))
+        room = self.sequence_length - self.room - len(before) - len(after)
+        ids = tf.gather(
+            ids.flat_values, tf.ragged.range(tf.maximum(ids.row_limits() - room, ids.row_starts()), ids.row_limits())
+        )
+        rows = tf.concat([column(before, ids), ids, column(after, ids)], axis=1)
+        return {"token_ids": rows, "segment_ids": tf.zeros_like(rows)}
+
+    def _ids(self, pieces):
+        """Returns the ids of pieces as a list; their texts are known when a graph is made."""
+        with tf.init_scope():
+            found = self.tokenized([piece.text for piece in pieces]).to_list()
+        return [number for piece, ids in zip(pieces, found, strict=True) for number in (piece.ids or ids)]
+
+    def tokenized(self, texts):
+        """Returns the ids of texts, ragged `(len(texts), None)`, as the exported graph makes them."""
+        return self.graph_ids(tf.constant(texts, tf.string))
+
+    def get_config(self):
+        return {**super().get_config(), "template": self.template, "system": self.system, "room": self.room}
+
+
+@dataclasses.dataclass
+class Prompts(TokenizedText):
+    """Rows of tokens, of which some are learned; a long text is several rows.
+
+    Attributes:
+        targets: `(tokens,)` bool, which tokens are learned; None without.
+        texts: `(rows,)` int64. The number of the text that a row is of.
+        cut: int. Texts that lost tokens because they are too long.
+    """
+
+    texts: np.ndarray
+    cut: int = 0
+
+    @property
+    def target_signature(self):
+        """The `tf.TensorSpec`s of what `gather_targets` returns."""
+        return () if self.targets is None else tuple(tf.TensorSpec((None, None), t) for t in (tf.int32, tf.float32))
+
+    def gather_targets(self, rows, width=None):
+        """Returns the token after each position, `(len(rows), width)` int32, -1 if it is not learned; and weights."""
+        if self.targets is None:
+            return ()
+        places = np.arange(1, width + 1)
+        inside = places < self.lengths[rows][:, None]
+        places = np.where(inside, self.offsets[rows][:, None] + places, 0)
+        following = np.where(inside & self.targets[places], self.token_ids[places], -1).astype("int32")
+        return following, (following >= 0).astype("float32")
+
+    def rows_of(self, numbers):
+        """Returns the numbers of the texts that these rows are of."""
+        return self.texts[numbers]
+
+    def restored(self, made, batches):
+        """Returns the sums over each text's rows, `(texts, units)`."""
+        sums = np.zeros((self.texts.max() + 1, made.shape[1]), made.dtype)
+        np.add.at(sums, self.texts[np.concatenate(batches)], made)
+        return sums
+
+
+def template_of(tokenizer):
+    """Returns the name of the template whose special tokens the vocabulary has, or None."""
+    known = set(tokenizer.get_vocabulary())
+    return next((name for name, template in TEMPLATES.items() if known >= special(template)), None)
+
+
+def special(template):
+    """Returns the names of a template's special tokens."""
+    return {part for part in (*template.before, *template.after) if part.startswith("<")}
+
+
+def tokenize(preprocessor, rows, is_text=False, room=0):
+    """Tokenises rows of pieces in parallel.
+
+    Args:
+        preprocessor: PromptPreprocessor.
+        rows: list of lists of Piece.
+        is_text: bool. Whether what is too long becomes several rows; else it loses its beginning, and its end if the
+            last answer is too long by itself.
+        room: int. Tokens of `sequence_length` that stay free.
+
+    Returns: Prompts.
+    """
+    texts = [piece.text for row in rows for piece in row]
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:  # TensorFlow runs them side by side.
+        parts = pool.map(preprocessor.tokenized, [texts[i : i + PARTS] for i in range(0, len(texts), PARTS)])
+    found = iter([ids for part in parts for ids in part.to_list()])
+    start = preprocessor.marks["start"]
+    limit = preprocessor.sequence_length - len(start) - room
+    made, numbers, cut = [], [], 0
+    for number, row in enumerate(rows):
+        pieces = [(piece.ids or ids, piece.is_learned) for piece, ids in zip(row, found, strict=False)]
+        ids = np.array([i for ids, _ in pieces for i in ids], "int32")
+        learned = np.repeat([flag for _, flag in pieces], [len(ids) for ids, _ in pieces])
+        if is_text:
+            parts = [slice(begin, begin + limit) for begin in range(0, max(len(ids) - 1, 1), limit - 1)]
+        else:
+            parts = [_kept(learned, limit)]
+            cut += len(ids) > limit
+        made += [([*start, *ids[part]], [*(False for _ in start), *learned[part]]) for part in parts]
+        numbers += [number] * len(parts)
+    ids, learned = zip(*made, strict=True)
+    token_ids = np.concatenate(ids).astype("int32")
+    return Prompts(
+        token_ids=token_ids,
+        segment_ids=np.zeros(len(token_ids), "int8"),
+        offsets=np.concatenate([[0], np.cumsum([len(row) for row in ids])]),
+        targets=np.concatenate(learned).astype("bool"),
+        preprocessor=preprocessor,
+        texts=np.array(numbers),
+        cut=cut,
+    )
+
+
+def _kept(learned, limit):
+    """Returns the slice of so many tokens that is read: the end, but with the beginning of the last learned part."""
+    begins = np.flatnonzero(np.diff(learned.astype("int8"), prepend=0) == 1)
+    last = int(begins[-1]) if len(begins) else len(learned)
+    begin = min(max(len(learned) - limit, 0), max(last - 1, 0))
+    return slice(begin, begin + limit)

@@ -1,0 +1,58 @@
+import families
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kerasft.errors import UserError
+from kerasft.pipeline import generation, prompts
+from kerasft.tasks._text import marks
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_greedy_generation_takes_the_likeliest_token_each_time(name):
+    pretrained = families.make(name)
+    inputs = sorted(pretrained.backbone.input)
+    preprocessor = prompts.PromptPreprocessor(pretrained.converter, marks(pretrained), 64, inputs, room=5)
+    model = generation.causal_lm(pretrained, "greedy")
+    rows = preprocessor.rows(tf.constant(["the film", "a very good film , i love it !", "so"]))["token_ids"]
+    found = generation.in_batches(model, preprocessor, rows).to_list()
+    embedding = pretrained.backbone.token_embedding
+    for prompt, made in zip(rows.to_list(), found, strict=True):
+        expected = []
+        for _ in range(5):
+            ids = np.array([[*prompt, *expected]])
+            features = pretrained.backbone({"token_ids": ids, "padding_mask": np.ones_like(ids)})
+            following = int(np.argmax(embedding(features, reverse=True)[0, -1]))
+            if following in preprocessor.stops:
+                break
+            expected.append(following)
+        assert made == expected
+
+
+def test_no_prompts_and_empty_ones():
+    pretrained = families.make("llama")
+    inputs = sorted(pretrained.backbone.input)
+    preprocessor = prompts.PromptPreprocessor(pretrained.converter, marks(pretrained), 64, inputs, room=3)
+    model = generation.causal_lm(pretrained, "greedy")
+    none = tf.RaggedTensor.from_row_lengths(tf.zeros([0], "int32"), tf.zeros([0], "int64"))
+    assert generation.generate(model, preprocessor, none).to_list() == []
+    empty = tf.ragged.constant([[]], "int32")
+    assert len(generation.generate(model, preprocessor, empty).to_list()[0]) <= 3
+
+
+@pytest.mark.parametrize("given", [*generation.SAMPLERS, {"name": "top_p", "p": 0.5}])
+def test_samplers(given):
+    if given in ("top_k", "top_p", "beam", "contrastive"):
+        given = {
+            "name": given,
+            **{"top_k": {"k": 3}, "top_p": {"p": 0.5}, "beam": {"num_beams": 2}, "contrastive": {"k": 2, "alpha": 0.5}}[
+                given
+            ],
+        }
+    name = given["name"] if isinstance(given, dict) else given
+    assert type(generation.sampler(given)) is generation.SAMPLERS[name]
+
+
+def test_a_backbone_that_kerashub_cannot_generate_with(make_tiny):
+    with pytest.raises(UserError, match="cannot generate with this backbone. Received: backbone='tiny_bert'"):
+        generation.causal_lm(make_tiny("bert"), "greedy")
