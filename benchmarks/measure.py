@@ -16,6 +16,9 @@ import string
 import sys
 import time
 
+INSTRUCTION = "Is this sentence of a film review positive or negative? Answer with one word."
+ANSWERS = ("negative", "positive")
+TEST_ROWS = 400  # That a decoder is scored on.
 WARM_UP_STEPS = 20  # Left out of the steady speed: tracing, caches, memory that grows.
 
 

@@ -9,16 +9,18 @@ FIGURES = {
     "accuracy": "accuracy on test",
     "spearman": "Spearman on test",
     "f1": "F1 on test",
+    "cross_entropy": "cross-entropy on test",
     "steady_examples_per_second": "examples/s, steady",
     "examples_per_second": "examples/s, with the first steps",
     "training_seconds": "training, s",
     "peak_rss_mb": "peak memory, MB",
 }
-PLOTTED = ("accuracy", "spearman", "f1", "examples_per_second", "peak_rss_mb")
+PLOTTED = ("accuracy", "spearman", "f1", "cross_entropy", "examples_per_second", "peak_rss_mb")
 MEANS = (
     "accuracy",
     "spearman",
     "f1",
+    "cross_entropy",
 )  # Of the others, which a busy machine disturbs now and then, the median is shown.
 RATIOS = {
     "steady_examples_per_second": "steady ratio",

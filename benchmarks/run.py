@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import minilm, results
+from benchmarks import models, results
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENTS = {"ours": ".venv", "peers": ".venv-peers", "adapters": ".venv-adapters"}
@@ -26,6 +26,7 @@ SPEED_ROWS = 1920  # 60 steps of 32; the first 20 are warm-up.
 HF = ("peers", "benchmarks.peers.hf_trainer", "--model", "MINILM", "--group_by_length")
 HF_TOKENS = ("peers", "benchmarks.peers.hf_tokens", "--model", "MINILM", "--group_by_length")
 HF_ANSWERS = ("peers", "benchmarks.peers.hf_answers", "--model", "MINILM", "--group_by_length")
+HF_CAUSAL = ("peers", "benchmarks.peers.hf_causal", "--model", "SMOLLM2", "--group_by_length")
 KERAS_HUB = ("ours", "benchmarks.peers.keras_hub_fit", "--model", "MINILM")
 KERASFT = ("ours", "benchmarks.ours", "sst2")
 SST2 = ("--train", "DATA/sst2/train.tsv", "--test", "DATA/sst2/test.tsv")
@@ -41,6 +42,8 @@ KERAS_FASHION = ("ours", "benchmarks.peers.keras_fashion", *CLOTHES)
 KERASFT_FASHION = ("ours", "benchmarks.ours", "fashion", *CLOTHES)
 LORA = "{name: lora, layers: query|value}"  # PEFT's choice of layers for BERT.
 PROBE = ("--method", "linear_probe", "--epochs", "10")
+ASKED_THERE = (*SST2, "--epochs", "1", "--rows", "800", "--batch_size", "4", "--learning_rate", "5e-4")
+ASKED = (*ASKED_THERE, "--method", "{name: lora, rank: 8, layers: query|value}")
 SENTENCES = ("--train", "DATA/sst2/train.tsv", "--rows", "10000")
 
 # What both sides have, with the learning rate of either: PEFT's, but bit_fit, which is a loop over PyTorch's weights,
@@ -96,6 +99,12 @@ SUITES = {
         "kerasft": (*KERASFT, *SST2, "--method", LORA, "--learning_rate", RATES["lora"]),
         "HF Trainer and PEFT": (*HF, *SST2, "--method", "lora", "--learning_rate", RATES["lora"]),
     },
+    "instructions": {
+        "kerasft, float32": ("ours", "benchmarks.ours", "instructions", *ASKED),
+        "Trainer and PEFT, float32": (*HF_CAUSAL, *ASKED_THERE),
+        "kerasft, auto": ("ours", "benchmarks.ours", "instructions", *ASKED, "--precision", "auto"),
+        "Trainer and PEFT, bf16": (*HF_CAUSAL, *ASKED_THERE, "--bf16"),
+    },
     "predict": {
         "kerasft": ("ours", "benchmarks.predict", *SENTENCES),
         "transformers pipeline": ("peers", "benchmarks.peers.hf_pipeline", "--model", "MINILM", *SENTENCES),
@@ -113,7 +122,7 @@ SUITES = {
 }
 # PyTorch's bfloat16 is ten times slower than its float32 where the processor has no instructions for it, and
 # kerasft's automatic precision is float32 there: nothing to compare.
-NEED_BFLOAT16 = {"kerasft, auto", "HF Trainer, bf16"}
+NEED_BFLOAT16 = {"kerasft, auto", "HF Trainer, bf16", "Trainer and PEFT, bf16"}
 QUICK = {
     "sst2_accuracy": ("--rows", "960", "--epochs", "1"),
     "stsb": ("--rows", "320", "--epochs", "1"),
@@ -124,6 +133,7 @@ QUICK = {
     "sst2_linear_probe": ("--rows", "640", "--epochs", "2"),
     "sst2_freeze": ("--rows", "640", "--epochs", "2"),
     "sst2_lora": ("--rows", "960", "--epochs", "1"),
+    "instructions": ("--rows", "80"),
     "predict": ("--rows", "640"),
     "fashion_linear_probe": ("--rows", "960", "--epochs", "2", "--test_rows", "500"),
     "fashion": ("--rows", "960", "--epochs", "1", "--test_rows", "500"),
@@ -195,7 +205,8 @@ def main():
     parser.add_argument("--quick", action="store_true", help="one repeat of a few steps, to try it out")
     arguments = parser.parse_args()
 
-    places = {"DATA": str(Path(arguments.data).resolve()), "MINILM": str(minilm.folder())}
+    places = {"DATA": str(Path(arguments.data).resolve())}
+    places |= {name.upper(): str(models.folder(name)) for name in models.MODELS}
     target = Path(tempfile.mkdtemp()) if arguments.quick else ROOT / "benchmarks" / "results"
     for suite in SUITES if arguments.suite == "all" else [arguments.suite]:
         extra = QUICK[suite] if arguments.quick else ()

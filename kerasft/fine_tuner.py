@@ -130,6 +130,7 @@ class FineTuner(Adapters):
                 lean.apply(model)
                 lean.skip_unread_tokens(model)
             self.method.attach(model)
+            self.task.begin(model, self.preprocessor)
         model.set_seed(self.arguments["seed"])
         model.choose(self.method.apply)
         return model
@@ -201,7 +202,7 @@ class FineTuner(Adapters):
             finite; nothing of that is saved. Interrupted, a KeyboardInterrupt, after SIGINT or
             SIGTERM, with the state saved; a second signal ends the process at once.
         """
-        self._check_fit(epochs, resume, save_freq)
+        training.check(epochs, resume, save_freq)
         rows = batching.rows_of(batch_size)
         callbacks = [registry.get("callbacks", callback) for callback in callbacks]
         distributions.check(self.strategy, rows, self.arguments["optimizer"])
@@ -278,14 +279,6 @@ class FineTuner(Adapters):
             made = Samples if self.task.generates else functools.partial(Snapshot, model=self.model)
             snapshot = made(task=self.task, preprocessor=self.preprocessor, frame=validation)
         return registry.find("callbacks", "tensorboard")(os.path.join(settings.directory, "logs"), hparams, snapshot)
-
-    @staticmethod
-    def _check_fit(epochs, resume, save_freq):
-        for name, value in (("epochs", epochs), ("save_freq", save_freq)):
-            if not isinstance(value, int) or value < 1:
-                raise UserError(f"{name} must be a whole number, 1 or more. Received: {name}={value!r}")
-        if resume not in ("auto", "never"):
-            raise UserError(f"resume must be 'auto' or 'never'. Received: resume={resume!r}")
 
     # === Using it ===
 

@@ -134,6 +134,42 @@ class SpanHead(TokenHead):
 
 
 @keras.saving.register_keras_serializable("kerasft")
+class SimilarityHead(Pooling):
+    """Compares a text's vector, of length 1, with one for each class; these learn.
+
+    Args:
+        units: int. Classes.
+        reads: names of the features it takes.
+        pooling: str. As of `PooledHead`.
+        scale: float above 0. What cosines are multiplied by.
+
+    Input shape: as of `PooledHead`.
+    Output shape: `(batch, units)` float32.
+    """
+
+    def __init__(self, units, reads, pooling="mean", scale=20.0, **kwargs):
+        super().__init__(reads, pooling, **kwargs)
+        self.units = units
+        self.scale = scale
+
+    def build(self, input_shape):
+        width = input_shape[self.reads[0]][-1]
+        self.vectors = self.add_weight(name="vectors", shape=(width, self.units), dtype="float32")
+        self.bias = self.add_weight(name="bias", shape=(self.units,), initializer="zeros", dtype="float32")
+        self.built = True
+
+    def call(self, features, training=False):
+        pooled = self.pool(features) if isinstance(features, dict) else features
+        return self.scale * tf.matmul(normalized(pooled), tf.math.l2_normalize(self.vectors, axis=0)) + self.bias
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[self.reads[0]][0], self.units)
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units, "scale": self.scale}
+
+
+@keras.saving.register_keras_serializable("kerasft")
 class VectorHead(Pooling):
     """Pools a backbone's features to one vector of length 1. It has no weights.
 
@@ -150,7 +186,7 @@ class VectorHead(Pooling):
 
     def call(self, features, training=False):
         pooled = self.pool(features) if isinstance(features, dict) else features
-        return tf.math.l2_normalize(tf.cast(pooled, "float32"), axis=1)
+        return normalized(pooled)
 
     def compute_output_shape(self, input_shape):
         shape = input_shape[self.reads[0]]
@@ -186,6 +222,11 @@ class NextTokenHead(keras.layers.Layer):
         losses, is_right = self.scored(tf.gather_nd(outputs, at), tf.gather_nd(targets, at))
         sums = tf.stack([losses, tf.cast(is_right, "float32"), tf.ones_like(losses)], axis=1)
         return tf.math.unsorted_segment_sum(sums, at[:, 0], tf.shape(targets)[0])
+
+
+def normalized(vectors):
+    """Returns vectors `(batch, width)` made to length 1, as float32."""
+    return tf.math.l2_normalize(tf.cast(vectors, "float32"), axis=1)
 
 
 def _logits(units):

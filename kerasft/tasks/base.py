@@ -93,6 +93,9 @@ class Task:
         """Returns the Keras layer from the backbone's features to the output."""
         raise NotImplementedError
 
+    def begin(self, model, preprocessor):
+        """Gives a new model's head its first weights, where the task knows better ones than chance."""
+
     def loss(self):
         """Returns the `keras.losses.Loss`."""
         raise NotImplementedError

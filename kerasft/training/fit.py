@@ -90,6 +90,15 @@ class Callbacks(keras.callbacks.CallbackList):
             super().on_train_end(logs)
 
 
+def check(epochs, resume, save_freq):
+    """Raises UserError unless `FineTuner.fit` can do with these arguments."""
+    for name, value in (("epochs", epochs), ("save_freq", save_freq)):
+        if not isinstance(value, int) or value < 1:
+            raise UserError(f"{name} must be a whole number, 1 or more. Received: {name}={value!r}")
+    if resume not in ("auto", "never"):
+        raise UserError(f"resume must be 'auto' or 'never'. Received: resume={resume!r}")
+
+
 def fit(model, task, stages, data, settings, callbacks):
     """Trains `model` and returns one `keras.callbacks.History` over all stages.
 
