@@ -6,7 +6,7 @@ import tensorflow as tf
 from kerasft.errors import UserError
 
 ROWS = 16  # Prompts that are answered at once.
-GRAIN = 32  # Widths are multiples of this, so that few graphs are made.
+GRAIN = 32  # Widths are multiples of this, so that few of them are met.
 SAMPLERS = {
     "greedy": keras_hub.samplers.GreedySampler,
     "beam": keras_hub.samplers.BeamSampler,
@@ -31,52 +31,64 @@ def sampler(given):
         raise UserError(f"sampler: {error}. Received: sampler={given!r}") from error
 
 
-def causal_lm(pretrained, how):
-    """Returns KerasHub's model that generates with this backbone, whose layers it shares. Raises UserError without one.
+class Generator:
+    """Says what comes after prompts, with KerasHub's model of this backbone, whose layers it shares.
 
     Args:
         pretrained: Pretrained, a decoder. how: str or dict, see `sampler`.
+
+    Raises: UserError if KerasHub has none.
     """
-    backbone = pretrained.backbone
+
+    def __init__(self, pretrained, how):
+        self.model = _model_of(pretrained)(backbone=pretrained.backbone, preprocessor=None)
+        self.model.sampler = sampler(how)
+        self.functions = {}
+
+    def __call__(self, preprocessor, rows, width=0):
+        """Returns the ids of what comes after each row, ragged `(batch, None)` int32, without the token that ends it.
+
+        Args:
+            preprocessor: PromptPreprocessor.
+            rows: ragged `(batch, None)` int32, prompts. width: int. What rows are filled up to, at least.
+        """
+        # Of its cache; while a model is trained, its layers may compute in another.
+        self.model.dtype_policy = self.model.backbone.token_embedding.dtype_policy
+        stops, most = preprocessor.stops, preprocessor.room
+        filler = next(number for number in range(len(stops) + 1) if number not in stops)  # KerasHub stops there, too.
+        lengths = tf.maximum(tf.cast(rows.row_lengths(), "int32"), 1)
+        width = tf.maximum(tf.reduce_max(tf.pad(lengths, [[0, 1]])) + most, width)
+        ids = rows.to_tensor(filler)
+        ids = tf.pad(ids, [[0, 0], [0, width - tf.shape(ids)[1]]], constant_values=filler)
+        inputs = {"token_ids": ids, "padding_mask": tf.sequence_mask(lengths, width)}
+        made = self.model.generate_step(inputs, stop_token_ids=stops or None)
+        ids, places, first = tf.cast(made["token_ids"], "int32"), tf.range(width), lengths[:, None]
+        is_new = (places >= first) & (places < first + most) & tf.cast(made["padding_mask"], "bool")
+        for stop in stops:
+            is_new &= ids != stop
+        return tf.ragged.boolean_mask(ids, is_new)
+
+    def in_batches(self, preprocessor, rows, state):
+        """Returns the same for any number of rows, some at a time, rows of like length together.
+
+        Args:
+            state: hashable. What else than their values the graph depends on in the model's layers: one is made for each.
+        """
+        if state not in self.functions:
+            self.functions[state] = tf.function(self.__call__, autograph=False, reduce_retracing=True)
+        lengths = rows.row_lengths().numpy()
+        order, parts = lengths.argsort(kind="stable"), []
+        for begin in range(0, len(order), ROWS):
+            chosen = order[begin : begin + ROWS]
+            width = -(-(int(lengths[chosen].max()) + preprocessor.room) // GRAIN) * GRAIN
+            parts.append(self.functions[state](preprocessor, tf.gather(rows, chosen), tf.constant(width)))
+        return tf.gather(tf.concat(parts, axis=0), order.argsort(kind="stable"))
+
+
+def _model_of(pretrained):
+    """Returns KerasHub's class that generates with a backbone of this class."""
     for kind in vars(keras_hub.models).values():
         is_one = isinstance(kind, type) and issubclass(kind, keras_hub.models.CausalLM)
-        if is_one and kind.backbone_cls and isinstance(backbone, kind.backbone_cls):
-            model = kind(backbone=backbone, preprocessor=None)
-            model.sampler = sampler(how)
-            return model
+        if is_one and kind.backbone_cls and isinstance(pretrained.backbone, kind.backbone_cls):
+            return kind
     raise UserError(f"KerasHub cannot generate with this backbone. Received: backbone={pretrained.name!r}")
-
-
-def generate(model, preprocessor, rows, width=None):
-    """Returns the ids of what comes after each row, ragged `(batch, None)` int32, without the token that ends it.
-
-    Args:
-        model: what `causal_lm` returned. preprocessor: PromptPreprocessor.
-        rows: ragged `(batch, None)` int32, prompts. width: int or None. As wide as rows are filled up to, at least.
-    """
-    model.dtype_policy = model.backbone.token_embedding.dtype_policy  # That of its cache; a training has its own.
-    stops, most = preprocessor.stops, preprocessor.room
-    filler = next(number for number in range(len(stops) + 1) if number not in stops)  # KerasHub stops at padding, too.
-    lengths = tf.maximum(tf.cast(rows.row_lengths(), "int32"), 1)
-    width = tf.maximum(tf.reduce_max(tf.pad(lengths, [[0, 1]])) + most, width or 0)
-    ids = rows.to_tensor(filler)
-    ids = tf.pad(ids, [[0, 0], [0, width - tf.shape(ids)[1]]], constant_values=filler)
-    inputs = {"token_ids": ids, "padding_mask": tf.sequence_mask(lengths, width)}
-    made = model.generate_step(inputs, stop_token_ids=stops or None)
-    ids, places, first = tf.cast(made["token_ids"], "int32"), tf.range(width), lengths[:, None]
-    is_new = (places >= first) & (places < first + most) & tf.cast(made["padding_mask"], "bool")
-    for stop in stops:
-        is_new &= ids != stop
-    return tf.ragged.boolean_mask(ids, is_new)
-
-
-def in_batches(model, preprocessor, rows):
-    """Returns the same for any number of rows, some at a time, rows of like length together."""
-    lengths = rows.row_lengths().numpy()
-    order, parts = lengths.argsort(kind="stable"), []
-    compute = tf.function(generate, autograph=False, reduce_retracing=True)
-    for begin in range(0, len(order), ROWS):
-        chosen = order[begin : begin + ROWS]
-        width = -(-(int(lengths[chosen].max()) + preprocessor.room) // GRAIN) * GRAIN
-        parts.append(compute(model, preprocessor, tf.gather(rows, chosen), width))
-    return tf.gather(tf.concat(parts, axis=0), order.argsort(kind="stable"))

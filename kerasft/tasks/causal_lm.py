@@ -197,7 +197,7 @@ class CausalLm(TextInputs):
         return preprocessor.conversation([("user", first), ("assistant", completion)])
 
     def head(self, pretrained):
-        self._causal_lm = generation.causal_lm(pretrained, self.sampler)
+        self._generator = generation.Generator(pretrained, self.sampler)
         self._next_token = registry.find("losses", "next_token")(pretrained.backbone.token_embedding)
         return NextTokenHead(self._next_token)
 
@@ -216,19 +216,18 @@ class CausalLm(TextInputs):
         return {"prompt": np.array(frame["prompt"].tolist(), dtype=object)}
 
     def serve(self, model, preprocessor, prompt):
-        rows = preprocessor.rows(prompt)["token_ids"]
-        return self.decode(generation.generate(self._causal_lm, preprocessor, rows), preprocessor)
+        return self.decode(self._generator(preprocessor, preprocessor.rows(prompt)["token_ids"]), preprocessor)
 
     def generated(self, model, preprocessor, frame):
         """Returns what `decode` does for prompts, or conversations, of a frame."""
         rows = self.asked(preprocessor, frame)
         with deltas.merged(model):
-            found = generation.in_batches(self._causal_lm, preprocessor, rows)
+            found = self._generator.in_batches(preprocessor, rows, "merged")
         return self.decode(found, preprocessor)
 
     def snapshot(self, preprocessor, frame):
         """Returns the same for few rows while the model is trained, with its deltas beside the weights, not in them."""
-        found = generation.generate(self._causal_lm, preprocessor, self.asked(preprocessor, frame))
+        found = self._generator.in_batches(preprocessor, self.asked(preprocessor, frame), "training")
         return self.decode(found, preprocessor)
 
     def asked(self, preprocessor, frame):

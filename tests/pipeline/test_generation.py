@@ -13,9 +13,9 @@ def test_greedy_generation_takes_the_likeliest_token_each_time(name):
     pretrained = families.make(name)
     inputs = sorted(pretrained.backbone.input)
     preprocessor = prompts.PromptPreprocessor(pretrained.converter, marks(pretrained), 64, inputs, room=5)
-    model = generation.causal_lm(pretrained, "greedy")
+    generator = generation.Generator(pretrained, "greedy")
     rows = preprocessor.rows(tf.constant(["the film", "a very good film , i love it !", "so"]))["token_ids"]
-    found = generation.in_batches(model, preprocessor, rows).to_list()
+    found = generator.in_batches(preprocessor, rows, "here").to_list()
     embedding = pretrained.backbone.token_embedding
     for prompt, made in zip(rows.to_list(), found, strict=True):
         expected = []
@@ -33,26 +33,25 @@ def test_no_prompts_and_empty_ones():
     pretrained = families.make("llama")
     inputs = sorted(pretrained.backbone.input)
     preprocessor = prompts.PromptPreprocessor(pretrained.converter, marks(pretrained), 64, inputs, room=3)
-    model = generation.causal_lm(pretrained, "greedy")
+    generator = generation.Generator(pretrained, "greedy")
     none = tf.RaggedTensor.from_row_lengths(tf.zeros([0], "int32"), tf.zeros([0], "int64"))
-    assert generation.generate(model, preprocessor, none).to_list() == []
+    assert generator(preprocessor, none).to_list() == []
     empty = tf.ragged.constant([[]], "int32")
-    assert len(generation.generate(model, preprocessor, empty).to_list()[0]) <= 3
+    assert len(generator(preprocessor, empty).to_list()[0]) <= 3
 
 
-@pytest.mark.parametrize("given", [*generation.SAMPLERS, {"name": "top_p", "p": 0.5}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        *("greedy", "random", {"name": "top_k", "k": 3}, {"name": "top_p", "p": 0.5}),
+        *({"name": "beam", "num_beams": 2}, {"name": "contrastive", "k": 2, "alpha": 0.5}),
+    ],
+)
 def test_samplers(given):
-    if given in ("top_k", "top_p", "beam", "contrastive"):
-        given = {
-            "name": given,
-            **{"top_k": {"k": 3}, "top_p": {"p": 0.5}, "beam": {"num_beams": 2}, "contrastive": {"k": 2, "alpha": 0.5}}[
-                given
-            ],
-        }
     name = given["name"] if isinstance(given, dict) else given
     assert type(generation.sampler(given)) is generation.SAMPLERS[name]
 
 
 def test_a_backbone_that_kerashub_cannot_generate_with(make_tiny):
     with pytest.raises(UserError, match="cannot generate with this backbone. Received: backbone='tiny_bert'"):
-        generation.causal_lm(make_tiny("bert"), "greedy")
+        generation.Generator(make_tiny("bert"), "greedy")
