@@ -34,6 +34,23 @@ def version_folder(path):
         os.rename(folder, path)
 
 
+@contextlib.contextmanager
+def new_folder(path):
+    """Gives the name of a folder to fill, which becomes `path` at the end, and is gone if the block fails.
+
+    Raises: UserError if `path` exists.
+    """
+    if os.path.lexists(path):
+        raise UserError(f"There is something already; choose another folder. Received: path={path!r}")
+    parent = os.path.dirname(os.path.abspath(path))
+    os.makedirs(parent, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export.", suffix=".partial", dir=parent) as temporary:
+        folder = os.path.join(temporary, "folder")
+        os.mkdir(folder)
+        yield folder
+        os.rename(folder, path)
+
+
 def model_name(path):
     """Returns what a server calls the model in this version folder: its parent's name, or the run's for `export/`.
 

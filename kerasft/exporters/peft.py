@@ -2,12 +2,12 @@
 
 import json
 import os
-import tempfile
 
 import numpy as np
 
 from kerasft import deltas, hugging_face, registry
 from kerasft.errors import UserError
+from kerasft.exporters.base import new_folder
 
 
 def write(tuner, path):
@@ -27,19 +27,12 @@ def write(tuner, path):
     """
     from safetensors.numpy import save_file
 
-    if os.path.lexists(path):
-        raise UserError(f"There is something already; choose another folder. Received: path={path!r}")
     arrays, config = _arrays(tuner), _config(tuner)
-    parent = os.path.dirname(os.path.abspath(path))
-    os.makedirs(parent, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".peft.", suffix=".partial", dir=parent) as temporary:
-        folder = os.path.join(temporary, "adapter")
-        os.mkdir(folder)
+    with new_folder(path) as folder:
         save_file(arrays, os.path.join(folder, "adapter_model.safetensors"), metadata={"format": "pt"})
         _write_head(tuner, os.path.join(folder, "head.safetensors"))
         with open(os.path.join(folder, "adapter_config.json"), "w", encoding="utf-8") as file:
             json.dump(config, file, indent=2)
-        os.rename(folder, path)
 
 
 def _arrays(tuner):

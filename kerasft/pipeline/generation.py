@@ -72,7 +72,7 @@ class Generator:
         """Returns the same for any number of rows, some at a time, rows of like length together.
 
         Args:
-            state: hashable. What else than their values the graph depends on in the model's layers: one is made for each.
+            state: hashable. What the graph depends on beside the values of weights; one is made for each.
         """
         if state not in self.functions:
             self.functions[state] = tf.function(self.__call__, autograph=False, reduce_retracing=True)

@@ -16,7 +16,7 @@ class ZeroShotClassification(TextClassification):
 
     The head begins with the vectors that the backbone makes of the descriptions, so `predict` and `evaluate` work at
     once; `fit` goes on from there, and so needs few examples. The backbone should be one that was trained to compare
-    texts, such as a sentence encoder, or a run of `text_embedding`.
+    texts, such as a sentence encoder, or the preset that a run of `text_embedding` exports.
 
     Args:
         labels: list of str. Names of the classes.

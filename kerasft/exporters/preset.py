@@ -1,0 +1,33 @@
+"""The backbone as a KerasHub preset, from which another task starts: `backbone="saved_models/legal"`."""
+
+from kerasft import deltas
+from kerasft.errors import UserError
+from kerasft.exporters.base import new_folder
+
+
+def write(tuner, path):
+    """Writes the backbone with what it has learned, LoRA and IA3 merged, and its tokenizer or image converter.
+
+    KerasHub loads the folder too (`keras_hub.models.Backbone.from_preset`), if kerasft is imported. It has no head.
+
+    Args:
+        tuner: FineTuner of a method that changes weights of the backbone's own, or of one that can be merged.
+        path: str. A folder that does not exist yet.
+
+    Raises: UserError if the method put layers into the backbone that no preset has, or if `path` exists.
+    Example: >>> tuner.export("saved_models/legal", "preset")
+    """
+    model, pretrained = tuner.model, tuner.pretrained
+    added = sorted({delta.name for _, delta in deltas.of(model) if not delta.can_merge})
+    if added:
+        raise UserError(
+            f"A preset has no {added[0]}: only lora and ia3 can be merged. Received: {tuner.arguments['method']!r}"
+        )
+    with new_folder(path) as folder, deltas.merged(model):
+        pairs = deltas.take_off(model)
+        try:
+            pretrained.backbone.save_to_preset(folder)
+            pretrained.converter.save_to_preset(folder)
+        finally:
+            for layer, delta in pairs:
+                deltas.put_on(layer, delta)
