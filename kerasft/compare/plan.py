@@ -219,8 +219,13 @@ def _notes(recipe, variants, test):
 def _described(spec):
     if not isinstance(spec, dict):
         return str(spec)
-    arguments = ", ".join(f"{key}={value}" for key, value in spec.items() if key != "name")
+    arguments = ", ".join(f"{key}={_brief(value)}" for key, value in spec.items() if key != "name")
     return f"{spec.get('name')} {arguments}".strip()
+
+
+def _brief(value):
+    """Returns data or another part of a recipe by its path or its name, where it has one."""
+    return value.get("path", value.get("name", value)) if isinstance(value, dict) else value
 
 
 def _name(spec):

@@ -51,6 +51,12 @@ def test_objectives_are_compared_with_the_method_alone(recipe, test_data):
     assert names(kept) == ["lora + l2_sp", "full + l2_sp"]
 
 
+def test_data_of_an_objective_are_told_by_their_path(recipe, test_data):
+    more = {"name": "csv", "path": "more/rows.csv", "separator": ";"}
+    made = plan.make(recipe, objectives=[{"name": "pseudo_labels", "data": more}], test=test_data)
+    assert names(made)[1].endswith(" + pseudo_labels data=more/rows.csv")
+
+
 def test_all_errors_at_once(recipe):
     with pytest.raises(UserError) as caught:
         plan.make(recipe, ["full", "lorra", {"name": "lora", "rnk": 2}, {"name": "lora", "rank": 0}])
