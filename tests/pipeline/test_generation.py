@@ -1,4 +1,3 @@
-import families
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -6,6 +5,7 @@ import tensorflow as tf
 from kerasft.errors import UserError
 from kerasft.pipeline import generation, prompts
 from kerasft.tasks._text import marks
+from tests import families
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
@@ -34,10 +34,11 @@ def test_no_prompts_and_empty_ones():
     inputs = sorted(pretrained.backbone.input)
     preprocessor = prompts.PromptPreprocessor(pretrained.converter, marks(pretrained), 64, inputs, room=3)
     generator = generation.Generator(pretrained, "greedy")
+    spec = tf.RaggedTensorSpec((None, None), tf.int32, ragged_rank=1)
+    graph = tf.function(lambda rows: generator(preprocessor, rows), input_signature=[spec])
     none = tf.RaggedTensor.from_row_lengths(tf.zeros([0], "int32"), tf.zeros([0], "int64"))
-    assert generator(preprocessor, none).to_list() == []
-    empty = tf.ragged.constant([[]], "int32")
-    assert len(generator(preprocessor, empty).to_list()[0]) <= 3
+    assert graph(none).to_list() == []
+    assert len(graph(tf.ragged.constant([[]], "int32", 1, row_splits_dtype="int64")).to_list()[0]) <= 3
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
-import families
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from kerasft.pipeline import prompts
 from kerasft.tasks._text import marks
+from tests import families
 
 TURNS = [("user", "the film"), ("assistant", "good"), ("user", "so"), ("assistant", "bad")]
 
@@ -71,10 +71,10 @@ def test_a_system_message_comes_first_once():
     preprocessor = layer(template="chatml", system="be kind")
     first = ids(preprocessor, START, "system\n", "be kind", END, "\n")
     begin = len(preprocessor.marks["start"])
-    for turns in (TURNS, [("system", "be kind"), *TURNS]):
+    for turns in (TURNS[:2], [("system", "be kind"), *TURNS[:2]]):
         made = prompts.tokenize(preprocessor, [preprocessor.conversation(turns)])
         row = written(preprocessor, made)[begin:]
-        assert row[: len(first)] == first and row.count(first[0]) == 5
+        assert row[: len(first)] == first and row.count(first[0]) == 3
 
 
 def test_targets_are_the_next_tokens_that_are_learned():

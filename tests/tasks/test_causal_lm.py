@@ -1,7 +1,6 @@
 import json
 from pathlib import Path
 
-import families
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -12,6 +11,7 @@ from kerasft.errors import UserError
 from kerasft.fine_tuner import FineTuner
 from kerasft.pipeline.clean import DataWarning
 from kerasft.tasks.causal_lm import CausalLm
+from tests import families
 
 ANSWERS = {"good": "yes", "great": "yes", "bad": "no", "dull": "no"}
 ROWS = [{"prompt": f"{i} the {word} film", "completion": answer} for i in range(4) for word, answer in ANSWERS.items()]
@@ -62,7 +62,7 @@ def test_the_report_shows_perplexity_and_hard_rows(trained):
     page = Path(trained.directory, "report.html").read_text()
     assert "perplexity of" in page and "Hardest rows" in page and "the dull film" in page
     numbers = json.loads(Path(trained.directory, "metrics.json").read_text())
-    assert numbers["examples"] == 4 and numbers["tokens"] > 8
+    assert numbers["examples"] >= 4 and numbers["tokens"] > 8
 
 
 def test_it_goes_on_with_conversations(trained):
@@ -119,7 +119,7 @@ def test_methods_generate_as_they_score(method, tmp_path):
 @pytest.mark.parametrize("name", families.CAUSAL)
 def test_every_decoder(name, tmp_path):
     tuner = FineTuner("causal_lm", families.make(name), "lora", **SMALL)
-    tuner.fit(ROWS, validation_data=ROWS[:4], epochs=2, batch_size=8, directory=tmp_path / "run")
+    tuner.fit(ROWS[4:], validation_data=ROWS[:4], epochs=2, batch_size=8, directory=tmp_path / "run")
     assert np.isfinite(tuner.evaluate(ROWS)["perplexity"].value)
     tuner.export(str(tmp_path / "1"))
 
@@ -128,16 +128,16 @@ def test_half_precision_and_other_objectives(tmp_path):
     objectives = ["l2_sp", "neftune", "sam", {"name": "adversarial", "kind": "fgm"}]
     arguments = {**SMALL, "precision": "mixed_bfloat16"}
     tuner = FineTuner("causal_lm", families.make("smollm3"), objectives=objectives, **arguments)
-    fitted = tuner.fit(ROWS, validation_data=ROWS[:4], epochs=2, batch_size=8, directory=tmp_path / "run")
+    fitted = tuner.fit(ROWS[4:], validation_data=ROWS[:4], epochs=2, batch_size=8, directory=tmp_path / "run")
     assert np.isfinite(fitted.history["loss"]).all()
 
 
 def test_what_is_too_long_is_cut_with_a_warning():
-    tuner = FineTuner("causal_lm", families.make("smollm3"), **{**SMALL, "sequence_length": 32})
+    tuner = FineTuner("causal_lm", families.make("smollm3"), **SMALL)
     frame = tuner.task.prepare(data_sources.load([{"prompt": "the film " * 20, "completion": "yes"}, *ROWS]))
-    with pytest.warns(DataWarning, match="1 of 17 rows lose their beginning: they are longer than sequence_length=32"):
+    with pytest.warns(DataWarning, match="1 of 17 rows lose their beginning: they are longer than sequence_length=64"):
         examples = tuner.task.examples(frame, tuner.preprocessor)
-    assert examples.lengths.max() == 32
+    assert examples.lengths.max() == 64
     assert tuner.predict(["the film " * 50])["completion"].shape == (1,)
 
 
@@ -185,7 +185,7 @@ def test_messages_may_be_json():
         ({"system": 1}, "system must be a text"),
         ({"max_new_tokens": 0}, "max_new_tokens must be a whole number, 1 or more"),
         ({"sampler": "best"}, "sampler must be one of greedy, beam"),
-        ({"sampler": {"name": "top_k"}}, "sampler: .*k"),
+        ({"sampler": {"name": "top_k", "wrong": 1}}, "sampler: .*wrong"),
         ({"sequence_length": 4}, "sequence_length must be a whole number, 16 or more"),
     ],
 )
