@@ -46,6 +46,7 @@ ASKED_THERE = (*SST2, "--epochs", "1", "--rows", "800", "--batch_size", "4", "--
 ASKED = (*ASKED_THERE, "--method", "{name: lora, rank: 8, layers: query|value}")
 SENTENCES = ("--train", "DATA/sst2/train.tsv", "--rows", "10000")
 
+BFLOAT16 = ("--bf16",) if results.machine()["bfloat16"] else ()  # What kerasft's automatic precision is.
 # What both sides have, with the learning rate of either: PEFT's, but bit_fit, which is a loop over PyTorch's weights,
 # and adapter, which is AdapterHub's.
 RATES = {"ia3": "5e-3", "bit_fit": "1e-3", "prompt_tuning": "3e-2", "adapter": "1e-3", "lora": "1e-3"}
@@ -85,7 +86,7 @@ SUITES = {
     "sst2_peft": {
         f"{who}, {method}": (*job, *SST2, "--method", method, "--learning_rate", RATES[method])
         for method, (peer, peer_name) in DELTAS.items()
-        for who, job in (("kerasft", (*KERASFT, "--precision", "auto")), (peer_name, peer))
+        for who, job in (("kerasft", (*KERASFT, "--precision", "auto")), (peer_name, (*peer, *BFLOAT16)))
     },
     "sst2_linear_probe": {
         "kerasft": (*KERASFT, *SST2, *PROBE, "--learning_rate", "5e-3"),
