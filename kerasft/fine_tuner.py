@@ -276,8 +276,8 @@ class FineTuner(Adapters):
         hparams.update(learning_rate=settings.learning_rate, precision=self.policy)
         snapshot = None
         if validation is not None:
-            made = Samples if self.task.generates else functools.partial(Snapshot, model=self.model)
-            snapshot = made(task=self.task, preprocessor=self.preprocessor, frame=validation)
+            made = Samples if self.task.generates else Snapshot
+            snapshot = made(self.task, self.model, self.preprocessor, validation)
         return registry.find("callbacks", "tensorboard")(os.path.join(settings.directory, "logs"), hparams, snapshot)
 
     # === Using it ===

@@ -72,17 +72,18 @@ class Samples:
     """Has a model that generates answer some prompts, always the same.
 
     Args:
-        task: Task. preprocessor: the task's layer.
+        task: Task. model: FineTunedModel. preprocessor: the task's layer.
         frame: pandas.DataFrame of prepared validation examples, of which the first few are asked.
 
     Call it, without arguments, for `validation/predictions`, a table as Markdown.
     """
 
-    def __init__(self, task, preprocessor, frame):
-        self.task, self.preprocessor, self.frame = task, preprocessor, frame.head(ASKED)
+    def __init__(self, task, model, preprocessor, frame):
+        self.task, self.model, self.preprocessor, self.frame = task, model, preprocessor, frame.head(ASKED)
 
     def __call__(self):
-        found = self.task.answers(self.task.snapshot(self.preprocessor, self.task.served(self.frame)))
+        found = self.task.answers(self.task.snapshot(self.model, self.preprocessor, self.task.served(self.frame)))
+        found = {name: values for name, values in found.items() if values.ndim == 1}
         return {"validation/predictions": table(self.task.sampled, self.task.shown(self.frame), found)}
 
 

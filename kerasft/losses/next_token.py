@@ -14,7 +14,7 @@ class NextToken(keras.losses.Loss):
     in memory at once.
 
     Args:
-        embedding: keras.layers.ReversibleEmbedding. The backbone's.
+        embedding: keras.layers.Embedding, or ReversibleEmbedding. The backbone's.
 
     Input shape: targets `(batch, length)`, the next token's id, or -1 where it does not count; features
         `(batch, length, width)`.
@@ -37,6 +37,11 @@ class NextToken(keras.losses.Loss):
         """
         return _Chunks(self.embedding, targets).scored(features)
 
+    def logits(self, features):
+        """Returns the logits of all tokens for `(rows, width)` features, `(rows, vocabulary)` float32."""
+        chunks = _Chunks(self.embedding, tf.zeros([tf.shape(features)[0]], "int32"))
+        return chunks.logits(features, tf.cast(chunks.kernel, chunks.dtype))
+
 
 class _Chunks:
     """The positions in parts, of which one has its logits in memory: `features @ kernel`, perhaps capped.
@@ -46,10 +51,10 @@ class _Chunks:
     """
 
     def __init__(self, embedding, targets):
-        self.is_tied = embedding.tie_weights
+        self.is_tied = getattr(embedding, "tie_weights", True)
         self.kernel = tf.convert_to_tensor(embedding.embeddings if self.is_tied else embedding.reverse_embeddings)
-        self.dtype = embedding.reverse_dtype or embedding.compute_dtype
-        self.cap = embedding.logit_soft_cap
+        self.dtype = getattr(embedding, "reverse_dtype", None) or embedding.compute_dtype
+        self.cap = getattr(embedding, "logit_soft_cap", None)
         self.learns = embedding.trainable
         self.rows = tf.shape(targets)[0]
         self.count = tf.maximum(-(-self.rows // (NUMBERS // embedding.input_dim + 1)), 1)

@@ -40,7 +40,8 @@ def training_batches(examples, batch_size, seed, epoch):
     groups = [rows[start : start + size] for start in range(0, len(rows), size)]
     groups = [group[np.argsort(-lengths[group], kind="stable")] for group in groups]
     batches = [group[start : start + batch_size] for group in groups for start in range(0, len(group), batch_size)]
-    return [batches[i] for i in np.random.default_rng([seed, epoch, 1]).permutation(len(batches))]
+    first = len(lengths) * (epoch % examples.views)
+    return [first + batches[i] for i in np.random.default_rng([seed, epoch, 1]).permutation(len(batches))]
 
 
 def ordered_batches(examples, batch_size):
@@ -106,10 +107,11 @@ def dataset(examples, batches, replicas=1, batch_size=None, count=None, extras=N
 
     def make(rows):
         rows, weights = _filled(rows[rows >= 0], batch_size if replicas > 1 else 0)
-        wide = width(examples.lengths[rows], widths) if widths is not None else None
+        plain = rows % len(examples)
+        wide = width(examples.lengths[plain], widths) if widths is not None else None
         targets, given = _parted(examples.gather_targets(rows, wide))
         weights = [(weights * array.T).T for array in given] if given or replicas == 1 else [weights]
-        beside = {name: extra.gather(rows) for name, extra in extras.items()}
+        beside = {name: extra.gather(plain) for name, extra in extras.items()}
         return tf.nest.flatten((examples.gather(rows, wide), *targets, *weights, beside))
 
     def gather(rows):

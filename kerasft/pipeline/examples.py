@@ -13,10 +13,13 @@ class Examples:
         targets: array with one entry a row, or None.
         lengths: `(rows,)` int, tokens of each row, or None where all are of one size.
         signature: the `tf.TensorSpec`s of what `gather` returns.
+        views: int. Ways in which an example is met, another in each epoch; row numbers beyond those of the examples
+            say which: `view * len(examples) + row`.
         is_by_row: bool. Whether a batch has one entry of the inputs for each example.
     """
 
     is_by_row = True
+    views = 1
     targets: Any
 
     @property

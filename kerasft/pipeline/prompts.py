@@ -1,8 +1,6 @@
 """Prompts and what follows them as token ids: which tokens are learned, and how conversations are written."""
 
-import concurrent.futures
 import dataclasses
-import os
 from typing import NamedTuple
 
 import keras
@@ -11,7 +9,6 @@ import tensorflow as tf
 
 from kerasft.pipeline.text import TextPreprocessor, TokenizedText, as_ragged, column
 
-PARTS = 1000  # Texts that are tokenized at once.
 GIVEN = "\0"  # Stands for a text that is not known yet; no text holds it.
 
 
@@ -61,9 +58,6 @@ class PromptPreprocessor(TextPreprocessor):
         self.template = template
         self.system = system
         self.room = room
-        self.graph_ids = tf.function(
-            lambda texts: as_ragged(self.tokenizer(texts)), input_signature=[tf.TensorSpec((None,), tf.string)]
-        )
 
     def conversation(self, turns):
         """Returns the pieces of pairs of role and content. Of the assistant's, content and end are learned."""
@@ -122,10 +116,6 @@ class PromptPreprocessor(TextPreprocessor):
         with tf.init_scope():
             found = self.tokenized([piece.text for piece in pieces]).to_list()
         return [number for piece, ids in zip(pieces, found, strict=True) for number in (piece.ids or ids)]
-
-    def tokenized(self, texts):
-        """Returns the ids of texts, ragged `(len(texts), None)`, as the exported graph makes them."""
-        return self.graph_ids(tf.constant(texts, tf.string))
 
     def get_config(self):
         return {**super().get_config(), "template": self.template, "system": self.system, "room": self.room}
@@ -194,9 +184,7 @@ def tokenize(preprocessor, rows, is_text=False, room=0):
     Returns: Prompts.
     """
     texts = [piece.text for row in rows for piece in row]
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:  # TensorFlow runs them side by side.
-        parts = pool.map(preprocessor.tokenized, [texts[i : i + PARTS] for i in range(0, len(texts), PARTS)])
-    found = iter([ids for part in parts for ids in part.to_list()])
+    found = iter(preprocessor.tokenized_in_parallel(texts))
     start = preprocessor.marks["start"]
     limit = preprocessor.sequence_length - len(start) - room
     made, numbers, cut = [], [], 0

@@ -13,6 +13,8 @@ import tensorflow_text as tf_text
 from kerasft.pipeline import _byte_pairs
 from kerasft.pipeline.examples import Examples
 
+PARTS = 1000  # Texts that are tokenized at once.
+
 
 @keras.saving.register_keras_serializable("kerasft")
 class TextPreprocessor(keras.layers.Layer):
@@ -42,6 +44,9 @@ class TextPreprocessor(keras.layers.Layer):
         self.sequence_length = sequence_length
         self.inputs = list(inputs)
         self.graph_rows = tf.function(self._pack)
+        self.graph_ids = tf.function(
+            lambda texts: as_ragged(self.tokenizer(texts)), input_signature=[tf.TensorSpec((None,), tf.string)]
+        )
         self.built = True
 
     @property
@@ -73,6 +78,16 @@ class TextPreprocessor(keras.layers.Layer):
     def traced(self, columns):
         """Returns `rows` of so many columns as a TensorFlow function. Tracing takes seconds, and is done once."""
         return self.graph_rows.get_concrete_function(*[tf.TensorSpec((None,), tf.string)] * columns)
+
+    def tokenized(self, texts):
+        """Returns the ids of texts, ragged `(len(texts), None)`, without marks, as the exported graph makes them."""
+        return self.graph_ids(tf.constant(texts, tf.string))
+
+    def tokenized_in_parallel(self, texts):
+        """Returns the same as a list of lists."""
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:  # TensorFlow runs them side by side.
+            parts = pool.map(self.tokenized, [texts[i : i + PARTS] for i in range(0, len(texts), PARTS)])
+        return [ids for part in parts for ids in part.to_list()]
 
     def _pack(self, *texts):
         segments = [as_ragged(self.tokenizer(text)) for text in texts]

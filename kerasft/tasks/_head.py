@@ -224,6 +224,34 @@ class NextTokenHead(keras.layers.Layer):
         return tf.math.unsorted_segment_sum(sums, at[:, 0], tf.shape(targets)[0])
 
 
+class MaskedTokenHead(NextTokenHead):
+    """The same for hidden tokens: a dense layer, GELU and layer normalisation come before the embeddings.
+
+    Args:
+        loss: kerasft.losses.next_token.NextToken.
+
+    Source: Devlin et al. 2019, https://arxiv.org/abs/1810.04805, and its published code.
+    """
+
+    def __init__(self, loss, **kwargs):
+        super().__init__(loss, **kwargs)
+        initializer = keras.initializers.TruncatedNormal(stddev=0.02)
+        width = loss.embedding.output_dim
+        self.dense = keras.layers.Dense(width, activation="gelu", kernel_initializer=initializer, name="dense")
+        self.norm = keras.layers.LayerNormalization(name="norm")
+
+    def build(self, input_shape):
+        self.dense.build(input_shape["tokens"])
+        self.norm.build((*input_shape["tokens"][:-1], self.dense.units))
+        self.built = True
+
+    def call(self, features, training=False):
+        return self.norm(self.dense(features["tokens"]))
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape["tokens"][:-1], self.dense.units)
+
+
 def normalized(vectors):
     """Returns vectors `(batch, width)` made to length 1, as float32."""
     return tf.math.l2_normalize(tf.cast(vectors, "float32"), axis=1)

@@ -225,7 +225,7 @@ class CausalLm(TextInputs):
             found = self._generator.in_batches(preprocessor, rows, "merged")
         return self.decode(found, preprocessor)
 
-    def snapshot(self, preprocessor, frame):
+    def snapshot(self, model, preprocessor, frame):
         """Returns the same for few rows while the model is trained, with its deltas beside the weights, not in them."""
         found = self._generator.in_batches(preprocessor, self.asked(preprocessor, frame), "training")
         return self.decode(found, preprocessor)

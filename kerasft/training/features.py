@@ -39,6 +39,7 @@ class Features:
     starts: np.ndarray
     by_token: bool
     reads: list
+    views = 1
 
     def __len__(self):
         return len(self.examples)
@@ -104,7 +105,7 @@ def once(model, data, epochs, check):
         epochs: int. All of the stage: an interrupted run must decide as it did before.
         check: function without arguments, called after each batch; it may raise what ends the computing.
     """
-    if not is_worth_it(model, epochs) or not data[0].is_by_row:
+    if not is_worth_it(model, epochs) or not data[0].is_by_row or data[0].views > 1:
         return data
     try:
         return [examples and _features(model, examples, check) for examples in data]

@@ -76,6 +76,7 @@ TASKS = {
         labels=["good", "bad"],
         kinds=False,
     ),
+    "masked_lm": Case(["bert"], _rows(lambda w, n: {"text": f"{w} film {n}"})),
     "zero_shot_classification": Case(
         ["bert"], _rows(lambda w, n: {"text": f"{w} film {n}", "label": w}), labels=["good", "bad"]
     ),

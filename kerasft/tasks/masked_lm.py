@@ -1,0 +1,148 @@
+"""The language of a domain: an encoder reads its texts on, before it learns a task."""
+
+import functools
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from kerasft import registry
+from kerasft.checks import check
+from kerasft.errors import UserError
+from kerasft.pipeline import clean, masks
+from kerasft.tasks._head import MaskedTokenHead
+from kerasft.tasks._text import EDGE_CASES, TextInputs, check_sequence_length, text_preprocessor
+
+BEST, ROWS = 5, 32  # Tokens that are told; texts that are asked at once.
+
+
+class MaskedLm(TextInputs):
+    """Teaches an encoder the language of texts (`text`): words are hidden, others in each epoch, and it says which.
+
+    Of 15 % of the words, hidden as wholes, 80 % of the tokens become the mask, 10 % another token, 10 % stay. A long
+    text becomes several rows. `export(path, "preset")` then gives a backbone that other tasks start from. `predict`
+    says what stands for the first `[MASK]` of a text.
+
+    Args:
+        share: float above 0 and below 1. Of words that are hidden.
+        seed: int. Of which words are.
+        sequence_length: int, 8 or more, or None. Greatest length in tokens; None is the backbone's, 512 at most.
+        columns: dict. The data's names for ours, such as `{"text": "abstract"}`.
+
+    Example: >>> kerasft.FineTuner("masked_lm", "bert_base_en_uncased").fit("reports.txt")
+    Source: Devlin et al. 2019, https://arxiv.org/abs/1810.04805, section 3.1; before other tasks: Gururangan et al.
+        2020, https://arxiv.org/abs/2004.10964.
+    """
+
+    evaluation: ClassVar[str] = "language"
+    monitor: ClassVar[tuple[str, str]] = ("val_loss", "min")
+    inputs = ("text",)
+    target: ClassVar[str] = "text"
+    answers_rows: ClassVar[bool] = False
+    generates: ClassVar[bool] = True
+
+    def __init__(self, share=0.15, seed=0, sequence_length=None, **kwargs):
+        super().__init__(**kwargs)
+        check("masked_lm", "share", share, 0, 1, low_is_allowed=False)
+        check_sequence_length(sequence_length)
+        self.share = share
+        self.seed = seed
+        self.sequence_length = sequence_length
+
+    # === Data ===
+
+    def prepare(self, frame, with_targets=True, quarantine=None):
+        columns = {ours: theirs for ours, theirs in self.columns.items() if with_targets or theirs in frame}
+        frame = clean.choose_columns(frame, {"text": True}, columns)
+        return (quarantine or clean.Quarantine()).admit(frame, clean.text_problems(frame, "text"))
+
+    def targets(self, frame):
+        """Returns nothing for each row, `(rows, 0)`: what is right is in the examples, token by token."""
+        return np.zeros((len(frame), 0), "float32")
+
+    def served(self, frame):
+        """Returns the texts with the word in the middle hidden."""
+        return pd.DataFrame({"text": pd.Series([_hidden(text)[0] for text in frame["text"]], frame.index, object)})
+
+    def shown(self, frame):
+        """Returns the same, and the hidden word as `token`."""
+        return self.served(frame).assign(token=[_hidden(text)[1] for text in frame["text"]])
+
+    def frame_of(self, inputs):
+        inputs = [inputs] if isinstance(inputs, str) else list(inputs)
+        frame = pd.DataFrame({"text": pd.Series(inputs, range(1, len(inputs) + 1), object)})
+        frame.attrs["origin"] = "inputs"
+        return frame
+
+    # === Model ===
+
+    def preprocessor(self, pretrained):
+        if pretrained.causal or getattr(pretrained.converter, "mask_token_id", None) is None:
+            raise UserError(f"masked_lm needs an encoder with a mask token. Received: backbone={pretrained.name!r}")
+        return text_preprocessor(pretrained, self.sequence_length, masks.MaskPreprocessor)
+
+    def examples(self, frame, preprocessor, with_targets=True):
+        return masks.tokenize(preprocessor, frame["text"].tolist(), self.share, self.seed)
+
+    def head(self, pretrained):
+        self._next_token = registry.find("losses", "next_token")(pretrained.backbone.token_embedding)
+        return MaskedTokenHead(self._next_token)
+
+    def loss(self):
+        return self._next_token
+
+    def metrics(self):
+        return []
+
+    # === Answers ===
+
+    def serve(self, model, preprocessor, text):
+        inputs = preprocessor.dense(preprocessor.rows(text))
+        features = model(inputs, training=False)
+        is_mask = tf.cast(inputs["token_ids"] == preprocessor.tokenizer.mask_token_id, "int32")
+        found = tf.reduce_any(is_mask > 0, axis=1)
+        # A request of no texts has no width.
+        features, is_mask = tf.pad(features, [[0, 0], [0, 1], [0, 0]]), tf.pad(is_mask, [[0, 0], [0, 1]])
+        logits = self._next_token.logits(tf.gather(features, tf.argmax(is_mask, axis=1), batch_dims=1))
+        return self.decode(logits, found, preprocessor.tokenizer)
+
+    def decode(self, outputs, found, tokenizer):
+        """Returns `token` and `score` (batch,), the likeliest for the first mask, and `tokens`, `scores` (batch, BEST).
+
+        Of a text without a mask, these are empty strings and 0.
+
+        Args:
+            outputs: `(batch, vocabulary)` logits. found: `(batch,)` bool, whether there is a mask.
+        """
+        chances, ids = tf.math.top_k(tf.nn.softmax(outputs), BEST)
+        texts = tf.strings.strip(tokenizer.detokenize(tf.RaggedTensor.from_tensor(tf.reshape(ids, (-1, 1)))))
+        texts = tf.where(found[:, None], tf.reshape(texts, tf.shape(ids)), "")
+        scores = tf.where(found[:, None], chances, 0.0)
+        return {"token": texts[:, 0], "score": scores[:, 0], "tokens": texts, "scores": scores}
+
+    def generated(self, model, preprocessor, frame):
+        """Returns what `decode` does for the texts of a frame."""
+        ask = tf.function(functools.partial(self.serve, model, preprocessor), autograph=False)
+        texts = frame["text"].tolist()
+        parts = [ask(tf.constant(texts[begin : begin + ROWS])) for begin in range(0, len(texts), ROWS)]
+        return {name: tf.concat([part[name] for part in parts], axis=0) for name in parts[0]}
+
+    snapshot = generated
+
+    def edge_cases(self):
+        return self.frame_of([*EDGE_CASES, "a [MASK] b [MASK]", "[MASK]", "x[MASK]."])
+
+    def evaluation_arguments(self):
+        return {}
+
+    def get_config(self):
+        own = {"share": self.share, "seed": self.seed, "sequence_length": self.sequence_length}
+        return {**super().get_config(), **own}
+
+
+def _hidden(text):
+    """Returns a text with the word in its middle hidden, and the word."""
+    words = text.split()
+    middle = len(words) // 2
+    return " ".join([*words[:middle], masks.MASK, *words[middle + 1 :]]), words[middle]
