@@ -27,8 +27,8 @@ def write(tuner, path):
     """
     from safetensors.numpy import save_file
 
-    arrays, config = _arrays(tuner), _config(tuner)
     with new_folder(path) as folder:
+        arrays, config = _arrays(tuner), _config(tuner)
         save_file(arrays, os.path.join(folder, "adapter_model.safetensors"), metadata={"format": "pt"})
         _write_head(tuner, os.path.join(folder, "head.safetensors"))
         with open(os.path.join(folder, "adapter_config.json"), "w", encoding="utf-8") as file:

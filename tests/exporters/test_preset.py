@@ -18,7 +18,7 @@ def source(make_tiny, tmp_path):
 
 @pytest.mark.parametrize("method", ["full", "lora", "ia3", "qlora"])
 def test_another_task_starts_from_what_was_learned(method, source, tmp_path):
-    tuner = FineTuner("text_embedding", source, method, learning_rate=1e-2, precision="float32")
+    tuner = FineTuner("text_embedding", source, method, learning_rate=5e-2, precision="float32")
     tuner.fit(PAIRS, epochs=2, batch_size=4, directory=tmp_path / "run")
     before = tuner.predict(TEXTS)["embedding"]
     folder = tuner.export(str(tmp_path / "learned"), "preset")
