@@ -49,7 +49,8 @@ class ZeroShotClassification(TextClassification):
         self.calibrated = calibrate
 
     def head(self, pretrained):
-        return SimilarityHead(self.units, *self.reads(pretrained), scale=self.scale)
+        reads, pooling = self.reads(pretrained)
+        return SimilarityHead(self.units, reads, pooling, self.scale)
 
     def begin(self, model, preprocessor):
         head = model.head
