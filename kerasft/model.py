@@ -108,7 +108,9 @@ class FineTunedModel(keras.Model):
         With targets and a head that scores outputs itself, these scores, one row an example.
         """
         outputs, (_, targets, _) = super().predict_step(data), keras.utils.unpack_x_y_sample_weight(data)
-        return by_position(outputs) if targets is None else self.head.scores(outputs, targets)
+        if targets is None or not hasattr(self.head, "scores"):
+            return by_position(outputs)
+        return self.head.scores(outputs, targets)
 
     def above_frozen(self, x):
         """Returns what stands for these inputs above the frozen part: its outputs, and what else is read."""

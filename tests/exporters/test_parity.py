@@ -33,7 +33,7 @@ def check(**changed):
         right = {"label": LABELS[rows], "scores": SCORES[rows]}
         return {name: value[rows] for name, value in {**right, **changed}.items() if value is not None}
 
-    tuner = types.SimpleNamespace(task=TaskStandIn(), outputs=lambda frame: SCORES)
+    tuner = types.SimpleNamespace(task=TaskStandIn(), decoded=lambda frame: TaskStandIn().decoded(SCORES, frame))
     _parity.check(tuner, answer)
 
 
@@ -70,7 +70,7 @@ def test_an_export_that_fails_on_no_rows_is_refused():
             raise tf.errors.InvalidArgumentError(None, None, "no rows")
         return {"label": LABELS, "scores": SCORES}
 
-    tuner = types.SimpleNamespace(task=TaskStandIn(), outputs=lambda frame: SCORES)
+    tuner = types.SimpleNamespace(task=TaskStandIn(), decoded=lambda frame: TaskStandIn().decoded(SCORES, frame))
     with pytest.raises(RuntimeError, match="fails on 0 rows: no rows"):
         _parity.check(tuner, answer)
 
