@@ -59,28 +59,21 @@ def xquad(arguments):
 
 def instructions(arguments):
     """Returns the tuner and its training and test data for sentences with the question whether they praise."""
-    tuner = kerasft.FineTuner(
-        task="causal_lm",
-        backbone=arguments.backbone or "starter:smollm2_135m_instruct",
-        method=yaml.safe_load(arguments.method),
-        learning_rate=arguments.learning_rate,
-        precision=arguments.precision,
-        seed=arguments.seed,
-        system=INSTRUCTION,
-        max_new_tokens=4,
-    )
-    tables = (read_table(path, rows) for path, rows in ((arguments.train, arguments.rows), (arguments.test, TEST_ROWS)))
+    model = {"backbone": "starter:smollm2_135m_instruct", "system": INSTRUCTION, "max_new_tokens": 4}
+    tuner = _text_tuner("causal_lm", arguments, pooling=None, **model)
+    files = ((arguments.train, arguments.rows), (arguments.test, TEST_ROWS))
+    tables = (read_table(path, rows) for path, rows in files)
     return tuner, *(
         [{"prompt": t, "completion": ANSWERS[a]} for t, a in zip(texts, labels, strict=True)]
         for texts, labels in tables
     )
 
 
-def _text_tuner(task, arguments, pooling="first", **kwargs):
+def _text_tuner(task, arguments, pooling="first", backbone="starter:minilm_l6_en", **kwargs):
     kwargs |= {"pooling": pooling} if pooling else {}  # The first token's, as BertForSequenceClassification.
     return kerasft.FineTuner(
         task=task,
-        backbone=arguments.backbone or "starter:minilm_l6_en",
+        backbone=arguments.backbone or backbone,
         method=yaml.safe_load(arguments.method),
         learning_rate=arguments.learning_rate,
         precision=arguments.precision,

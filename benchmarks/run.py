@@ -206,10 +206,12 @@ def main():
     parser.add_argument("--quick", action="store_true", help="one repeat of a few steps, to try it out")
     arguments = parser.parse_args()
 
+    suites = list(SUITES) if arguments.suite == "all" else [arguments.suite]
     places = {"DATA": str(Path(arguments.data).resolve())}
-    places |= {name.upper(): str(models.folder(name)) for name in models.MODELS}
+    words = {word for suite in suites for job in jobs_of(suite).values() for word in job}
+    places |= {name.upper(): str(models.folder(name)) for name in models.MODELS if name.upper() in words}
     target = Path(tempfile.mkdtemp()) if arguments.quick else ROOT / "benchmarks" / "results"
-    for suite in SUITES if arguments.suite == "all" else [arguments.suite]:
+    for suite in suites:
         extra = QUICK[suite] if arguments.quick else ()
         runs = run_suite(suite, places, 1 if arguments.quick else arguments.repeats, extra)
         results.write(target, suite, list(jobs_of(suite)), runs)

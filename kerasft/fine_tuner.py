@@ -276,7 +276,7 @@ class FineTuner(Adapters):
         hparams.update(learning_rate=settings.learning_rate, precision=self.policy)
         snapshot = None
         if validation is not None:
-            made = Samples if self.task.generates else Snapshot
+            made = Samples if self.task.scores_tokens else Snapshot
             snapshot = made(self.task, self.model, self.preprocessor, validation)
         return registry.find("callbacks", "tensorboard")(os.path.join(settings.directory, "logs"), hparams, snapshot)
 
@@ -318,16 +318,16 @@ class FineTuner(Adapters):
 
     def decoded(self, frame):
         """Returns what the exported signature gives for a prepared frame, as tensors."""
-        if self.task.generates:
+        if self.task.scores_tokens:
             return self.task.generated(self.model, self.preprocessor, frame)
         return self.task.decoded(self.outputs(frame), frame)
 
     def outputs(self, frame, batch_size=32):
         """Returns the model's raw output for each row, `(rows, …)` float32, in the frame's order.
 
-        Of a task that generates, how likely the right tokens are, see its head.
+        Of a task that scores tokens, how likely the right ones are, see its head.
         """
-        examples = self.task.examples(frame, self.preprocessor, with_targets=self.task.generates)
+        examples = self.task.examples(frame, self.preprocessor, with_targets=self.task.scores_tokens)
         batches = batching.ordered_batches(examples, batch_size)
         with surgery.forgotten_gradients():
             made = self.model.predict(batching.dataset(examples, lambda: batches, count=len(batches)), verbose=0)

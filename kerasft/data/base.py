@@ -75,6 +75,14 @@ def existing_file(path):
     return path
 
 
+def read_text(path):
+    """Returns the text of an existing file. Raises UserError if it is not UTF-8, with or without a byte order mark."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path.name} is not UTF-8. Received: byte {error.object[error.start]:#04x}") from error
+
+
 def check_names(names, origin):
     """Raises UserError if a column name occurs twice: one of the two would be lost without a word."""
     names = list(names)

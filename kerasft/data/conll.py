@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from kerasft.data.base import as_examples, existing_file
+from kerasft.data.base import as_examples, existing_file, read_text
 from kerasft.errors import UserError
 from kerasft.pipeline.clean import brief
 
@@ -28,10 +28,7 @@ def read(path, tokens=None, tags=None, separator=None):
     Source: https://aclanthology.org/W03-0419 (CoNLL-2003), https://universaldependencies.org/format.html (CoNLL-U).
     """
     path = existing_file(path)
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path.name} is not UTF-8. Received: byte {error.object[error.start]:#04x}") from error
+    lines = read_text(path).splitlines()
     first = next((line for line in lines if line.strip() and not line.startswith("#")), "")
     if separator is None and "\t" in first:
         separator = "\t"

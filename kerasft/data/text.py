@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from kerasft.data.base import as_examples, existing_file
+from kerasft.data.base import as_examples, existing_file, read_text
 from kerasft.errors import UserError
 
 ENDINGS = (".txt",)
@@ -22,10 +22,7 @@ def read(path, part="paragraph"):
     if part not in PARTS:
         raise UserError(f"part must be one of {', '.join(PARTS)}. Received: part={part!r}")
     path = existing_file(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path.name} is not UTF-8. Received: byte {error.object[error.start]:#04x}") from error
+    text = read_text(path)
     if part == "paragraph":
         rows = _paragraphs(text.split("\n"))
     else:

@@ -114,11 +114,12 @@ def _from_string(value):
 def span_pair_problems(frame, columns, text, with_kinds=False):
     """Returns a `Problem` for each row of which one of two columns is no span of its text, or whose spans overlap."""
     problems, texts = [], frame[text].tolist()
-    for column in columns:
-        cells = zip(map(as_span, frame[column]), frame[column], texts, strict=True)
+    spans = {column: [as_span(value) for value in frame[column]] for column in columns}
+    for column, found in spans.items():
+        cells = zip(found, frame[column], texts, strict=True)
         problems += row_problems(frame, column, (_lone_span_problem(*cell, with_kinds) for cell in cells))
     first, second = columns
-    pairs = zip(map(as_span, frame[first]), map(as_span, frame[second]), strict=True)
+    pairs = zip(spans[first], spans[second], strict=True)
     return problems + row_problems(frame, second, (_crossing(*pair, first) for pair in pairs))
 
 

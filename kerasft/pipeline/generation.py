@@ -4,6 +4,7 @@ import keras_hub
 import tensorflow as tf
 
 from kerasft.errors import UserError
+from kerasft.pipeline.text import class_for
 
 ROWS = 16  # Prompts that are answered at once.
 GRAIN = 32  # Widths are multiples of this, so that few of them are met.
@@ -41,7 +42,10 @@ class Generator:
     """
 
     def __init__(self, pretrained, how):
-        self.model = _model_of(pretrained)(backbone=pretrained.backbone, preprocessor=None)
+        kind = class_for(pretrained.backbone, keras_hub.models.CausalLM)
+        if kind is None:
+            raise UserError(f"KerasHub cannot generate with this backbone. Received: backbone={pretrained.name!r}")
+        self.model = kind(backbone=pretrained.backbone, preprocessor=None)
         self.model.sampler = sampler(how)
         self.functions = {}
 
@@ -83,12 +87,3 @@ class Generator:
             width = -(-(int(lengths[chosen].max()) + preprocessor.room) // GRAIN) * GRAIN
             parts.append(self.functions[state](preprocessor, tf.gather(rows, chosen), tf.constant(width)))
         return tf.gather(tf.concat(parts, axis=0), order.argsort(kind="stable"))
-
-
-def _model_of(pretrained):
-    """Returns KerasHub's class that generates with a backbone of this class."""
-    for kind in vars(keras_hub.models).values():
-        is_one = isinstance(kind, type) and issubclass(kind, keras_hub.models.CausalLM)
-        if is_one and kind.backbone_cls and isinstance(pretrained.backbone, kind.backbone_cls):
-            return kind
-    raise UserError(f"KerasHub cannot generate with this backbone. Received: backbone={pretrained.name!r}")

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasft.pipeline.text import TextPreprocessor, TokenizedText, as_ragged, column
+from kerasft.pipeline.text import Parts, TextPreprocessor, as_ragged, column, flat
 
 MASK = "[MASK]"  # In texts, whatever the tokenizer's own is called.
 VIEWS = 10  # Choices of words that a text is met with, one epoch after the other.
@@ -45,26 +45,19 @@ class MaskPreprocessor(TextPreprocessor):
 
 
 @dataclasses.dataclass
-class Masked(TokenizedText):
+class Masked(Parts):
     """Rows of tokens of which some words are hidden.
 
     A row number beyond the rows is that of another view of a row: `view * rows + row`.
 
     Attributes:
-        texts: `(rows,)` int64. The number of the text that a row is of.
         share: float. Of words that are hidden.
         seed: int.
     """
 
-    texts: np.ndarray
     share: float = 0.15
     seed: int = 0
     views = VIEWS
-
-    @property
-    def target_signature(self):
-        """The `tf.TensorSpec`s of what `gather_targets` returns."""
-        return tuple(tf.TensorSpec((None, None), dtype) for dtype in (tf.int32, tf.float32))
 
     def gather(self, rows, width):
         """Returns the backbone's inputs for these rows, with words hidden."""
@@ -99,16 +92,6 @@ class Masked(TokenizedText):
             instead[place, : len(ids)] = np.where(kind < MASKED + REPLACED, other, ids)
         return hidden, instead
 
-    def rows_of(self, numbers):
-        """Returns the numbers of the texts that these rows are of."""
-        return self.texts[numbers]
-
-    def restored(self, made, batches):
-        """Returns the sums over each text's rows, `(texts, units)`."""
-        sums = np.zeros((self.texts.max() + 1, made.shape[1]), made.dtype)
-        np.add.at(sums, self.texts[np.concatenate(batches)], made)
-        return sums
-
 
 def tokenize(preprocessor, texts, share, seed):
     """Tokenises texts in parallel; a long one becomes several rows. Returns Masked."""
@@ -119,14 +102,6 @@ def tokenize(preprocessor, texts, share, seed):
         parts = [ids[begin : begin + room] for begin in range(0, max(len(ids), 1), room)]
         rows += [[*start, *part, *end] for part in parts]
         numbers += [number] * len(parts)
-    token_ids = np.concatenate(rows).astype("int32")
     return Masked(
-        token_ids=token_ids,
-        segment_ids=np.zeros(len(token_ids), "int8"),
-        offsets=np.concatenate([[0], np.cumsum([len(row) for row in rows])]),
-        targets=None,
-        preprocessor=preprocessor,
-        texts=np.array(numbers),
-        share=share,
-        seed=seed,
+        **flat(rows), targets=None, preprocessor=preprocessor, texts=np.array(numbers), share=share, seed=seed
     )

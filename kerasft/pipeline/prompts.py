@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasft.pipeline.text import TextPreprocessor, TokenizedText, as_ragged, column
+from kerasft.pipeline.text import Parts, TextPreprocessor, as_ragged, column, flat
 
 GIVEN = "\0"  # Stands for a text that is not known yet; no text holds it.
 
@@ -122,42 +122,24 @@ class PromptPreprocessor(TextPreprocessor):
 
 
 @dataclasses.dataclass
-class Prompts(TokenizedText):
+class Prompts(Parts):
     """Rows of tokens, of which some are learned; a long text is several rows.
 
     Attributes:
-        targets: `(tokens,)` bool, which tokens are learned; None without.
-        texts: `(rows,)` int64. The number of the text that a row is of.
+        targets: `(tokens,)` bool, which tokens are learned.
         cut: int. Texts that lost tokens because they are too long.
     """
 
-    texts: np.ndarray
+    targets: np.ndarray
     cut: int = 0
-
-    @property
-    def target_signature(self):
-        """The `tf.TensorSpec`s of what `gather_targets` returns."""
-        return () if self.targets is None else tuple(tf.TensorSpec((None, None), t) for t in (tf.int32, tf.float32))
 
     def gather_targets(self, rows, width=None):
         """Returns the token after each position, `(len(rows), width)` int32, -1 if it is not learned; and weights."""
-        if self.targets is None:
-            return ()
         places = np.arange(1, width + 1)
         inside = places < self.lengths[rows][:, None]
         places = np.where(inside, self.offsets[rows][:, None] + places, 0)
         following = np.where(inside & self.targets[places], self.token_ids[places], -1).astype("int32")
         return following, (following >= 0).astype("float32")
-
-    def rows_of(self, numbers):
-        """Returns the numbers of the texts that these rows are of."""
-        return self.texts[numbers]
-
-    def restored(self, made, batches):
-        """Returns the sums over each text's rows, `(texts, units)`."""
-        sums = np.zeros((self.texts.max() + 1, made.shape[1]), made.dtype)
-        np.add.at(sums, self.texts[np.concatenate(batches)], made)
-        return sums
 
 
 def template_of(tokenizer):
@@ -200,11 +182,8 @@ def tokenize(preprocessor, rows, is_text=False, room=0):
         made += [([*start, *ids[part]], [*(False for _ in start), *learned[part]]) for part in parts]
         numbers += [number] * len(parts)
     ids, learned = zip(*made, strict=True)
-    token_ids = np.concatenate(ids).astype("int32")
     return Prompts(
-        token_ids=token_ids,
-        segment_ids=np.zeros(len(token_ids), "int8"),
-        offsets=np.concatenate([[0], np.cumsum([len(row) for row in ids])]),
+        **flat(ids),
         targets=np.concatenate(learned).astype("bool"),
         preprocessor=preprocessor,
         texts=np.array(numbers),

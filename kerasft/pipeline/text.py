@@ -6,6 +6,7 @@ import hashlib
 import os
 
 import keras
+import keras_hub
 import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
@@ -14,6 +15,7 @@ from kerasft.pipeline import _byte_pairs
 from kerasft.pipeline.examples import Examples
 
 PARTS = 1000  # Texts that are tokenized at once.
+BY_POSITION = (tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None, None), tf.float32))  # Targets and weights.
 
 
 @keras.saving.register_keras_serializable("kerasft")
@@ -161,6 +163,48 @@ class TokenizedText(Examples):
             "padding_mask": lambda: mask,
         }
         return {name: made[name]().astype("int32") for name in self.preprocessor.inputs}
+
+
+@dataclasses.dataclass
+class Parts(TokenizedText):
+    """Rows of tokens, several of which may be parts of one text; there is a target at each position.
+
+    Attributes:
+        texts: `(rows,)` int64. The number of the text that a row is of.
+    """
+
+    texts: np.ndarray
+
+    @property
+    def target_signature(self):
+        """The `tf.TensorSpec`s of what `gather_targets` returns."""
+        return BY_POSITION
+
+    def rows_of(self, numbers):
+        """Returns the numbers of the texts that these rows are of."""
+        return self.texts[numbers]
+
+    def restored(self, made, batches):
+        """Returns the sums over each text's rows, `(texts, units)`."""
+        sums = np.zeros((self.texts.max() + 1, made.shape[1]), made.dtype)
+        np.add.at(sums, self.texts[np.concatenate(batches)], made)
+        return sums
+
+
+def flat(rows):
+    """Returns lists of ids as the arrays of a `TokenizedText`, by name."""
+    token_ids = np.concatenate(rows).astype("int32")
+    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
+    return {"token_ids": token_ids, "segment_ids": np.zeros(len(token_ids), "int8"), "offsets": offsets}
+
+
+def class_for(backbone, kind):
+    """Returns the class of KerasHub's models that is one of this kind and for such a backbone, or None."""
+    for cls in vars(keras_hub.models).values():
+        is_one = isinstance(cls, type) and issubclass(cls, kind)
+        if is_one and cls.backbone_cls and isinstance(backbone, cls.backbone_cls):
+            return cls
+    return None
 
 
 def tokenize(preprocessor, columns, targets=None, batch_size=256):

@@ -11,7 +11,7 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 
 from kerasft.pipeline import batching
-from kerasft.pipeline.text import TextPreprocessor, TokenizedText, as_ragged, column
+from kerasft.pipeline.text import BY_POSITION, TextPreprocessor, TokenizedText, as_ragged, column
 
 # A word is what stands between blanks; each sign is a word of its own, and each letter of scripts without blanks.
 BLANK = r"[\s\p{Z}\p{Cc}]+"
@@ -128,7 +128,7 @@ class Windows(TokenizedText):
     @property
     def target_signature(self):
         """The `tf.TensorSpec`s of what `gather_targets` returns."""
-        return () if self.targets is None else tuple(tf.TensorSpec((None, None), t) for t in (tf.int32, tf.float32))
+        return () if self.targets is None else BY_POSITION
 
     def gather_targets(self, rows, width=None):
         """Returns the targets of all positions, `(len(rows), width)` int32, and their weights, 1 where a word is."""

@@ -137,13 +137,12 @@ def marks(pretrained):
     preprocessors know. A decoder gets its start and end tokens, where it has them.
     """
     backbone, tokenizer = pretrained.backbone, pretrained.converter
-    for cls in vars(keras_hub.models).values():
-        is_preprocessor = isinstance(cls, type) and issubclass(cls, keras_hub.models.TextClassifierPreprocessor)
-        if is_preprocessor and cls.backbone_cls and isinstance(backbone, cls.backbone_cls):
-            preprocessor = cls(tokenizer)
-            preprocessor.build(None)
-            packer = preprocessor.packer
-            return {"start": packer.start_value, "separator": packer.sep_value, "end": packer.end_value}
+    cls = text.class_for(backbone, keras_hub.models.TextClassifierPreprocessor)
+    if cls:
+        preprocessor = cls(tokenizer)
+        preprocessor.build(None)
+        packer = preprocessor.packer
+        return {"start": packer.start_value, "separator": packer.sep_value, "end": packer.end_value}
     start, end = getattr(tokenizer, "start_token_id", None), getattr(tokenizer, "end_token_id", None)
     end = [] if end is None else [end]
     return {"start": [] if start is None else [start], "separator": end, "end": end}

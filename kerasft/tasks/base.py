@@ -21,7 +21,9 @@ class Task:
         has_classes: bool. Whether outputs are logits of classes, as some objectives need.
         rows_apart: bool. Whether a row's loss is its own, so that a batch may be computed in parts, or shared.
         answers_rows: bool. Whether there is one output for each row, as some need; otherwise one for each word.
-        generates: bool. Whether answers are made token by token, by `generated`; outputs are then scores of the head.
+        scores_tokens: bool. Whether outputs are how likely the head finds the right tokens, and answers are made by
+            `generated`.
+        generates: bool. Whether these answers are texts, written token by token.
         sampled: names of the columns of what `served` gives that are kept with a run; those of the inputs, if not said.
         labels: list of str, names of the classes, or None without classes or while they are unknown.
 
@@ -38,6 +40,7 @@ class Task:
     has_classes: ClassVar[bool] = False
     answers_rows: ClassVar[bool] = True
     rows_apart: ClassVar[bool] = True
+    scores_tokens: ClassVar[bool] = False
     generates: ClassVar[bool] = False
     labels: list | None = None
 

@@ -8,18 +8,19 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from kerasft import deltas, registry
+from kerasft import deltas
 from kerasft.errors import UserError
 from kerasft.pipeline import clean, generation, prompts
 from kerasft.tasks._head import NextTokenHead
-from kerasft.tasks._text import EDGE_CASES, TextInputs, check_sequence_length, text_preprocessor
+from kerasft.tasks._language import LanguageTask
+from kerasft.tasks._text import EDGE_CASES, check_sequence_length, text_preprocessor
 
 LEAST = 8  # Tokens of a prompt that must have room.
 LEAD = 100  # Characters of a text that are its prompt, where one is needed.
 FORMS = {"messages": ("messages",), "prompt": ("prompt", "completion"), "text": ("text",)}
 
 
-class CausalLm(TextInputs):
+class CausalLm(LanguageTask):
     """Teaches a decoder to answer: from prompts and completions, from conversations, or from plain texts.
 
     Data have `prompt` and `completion`; or `messages`, lists of `{"role": …, "content": …}` with the roles `system`,
@@ -43,11 +44,9 @@ class CausalLm(TextInputs):
     Example: >>> kerasft.FineTuner("causal_lm", "starter:smollm2_135m_instruct", method="lora")
     """
 
-    evaluation: ClassVar[str] = "language"
-    monitor: ClassVar[tuple[str, str]] = ("val_loss", "min")
     target: ClassVar[str] = "completion"
-    answers_rows: ClassVar[bool] = False
     generates: ClassVar[bool] = True
+    head_class = NextTokenHead
 
     def __init__(  # noqa: PLR0913
         self,
@@ -116,10 +115,6 @@ class CausalLm(TextInputs):
     @property
     def learned(self):
         return {} if self.form is None else {"form": self.form}
-
-    def targets(self, frame):
-        """Returns nothing for each row, `(rows, 0)`: what is right is in the examples, token by token."""
-        return np.zeros((len(frame), 0), "float32")
 
     def shown(self, frame):
         """Returns `prompt` and the right `completion`."""
@@ -198,14 +193,7 @@ class CausalLm(TextInputs):
 
     def head(self, pretrained):
         self._generator = generation.Generator(pretrained, self.sampler)
-        self._next_token = registry.find("losses", "next_token")(pretrained.backbone.token_embedding)
-        return NextTokenHead(self._next_token)
-
-    def loss(self):
-        return self._next_token
-
-    def metrics(self):
-        return []
+        return super().head(pretrained)
 
     # === Answers ===
 

@@ -3,21 +3,20 @@
 import functools
 from typing import ClassVar
 
-import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from kerasft import registry
 from kerasft.checks import check
 from kerasft.errors import UserError
 from kerasft.pipeline import clean, masks
 from kerasft.tasks._head import MaskedTokenHead
-from kerasft.tasks._text import EDGE_CASES, TextInputs, check_sequence_length, text_preprocessor
+from kerasft.tasks._language import LanguageTask
+from kerasft.tasks._text import EDGE_CASES, check_sequence_length, text_preprocessor
 
 BEST, ROWS = 5, 32  # Tokens that are told; texts that are asked at once.
 
 
-class MaskedLm(TextInputs):
+class MaskedLm(LanguageTask):
     """Teaches an encoder the language of texts (`text`): words are hidden, others in each epoch, and it says which.
 
     Of 15 % of the words, hidden as wholes, 80 % of the tokens become the mask, 10 % another token, 10 % stay. A long
@@ -35,12 +34,9 @@ class MaskedLm(TextInputs):
         2020, https://arxiv.org/abs/2004.10964.
     """
 
-    evaluation: ClassVar[str] = "language"
-    monitor: ClassVar[tuple[str, str]] = ("val_loss", "min")
     inputs = ("text",)
     target: ClassVar[str] = "text"
-    answers_rows: ClassVar[bool] = False
-    generates: ClassVar[bool] = True
+    head_class = MaskedTokenHead
 
     def __init__(self, share=0.15, seed=0, sequence_length=None, **kwargs):
         super().__init__(**kwargs)
@@ -56,10 +52,6 @@ class MaskedLm(TextInputs):
         columns = {ours: theirs for ours, theirs in self.columns.items() if with_targets or theirs in frame}
         frame = clean.choose_columns(frame, {"text": True}, columns)
         return (quarantine or clean.Quarantine()).admit(frame, clean.text_problems(frame, "text"))
-
-    def targets(self, frame):
-        """Returns nothing for each row, `(rows, 0)`: what is right is in the examples, token by token."""
-        return np.zeros((len(frame), 0), "float32")
 
     def served(self, frame):
         """Returns the texts with the word in the middle hidden."""
@@ -85,16 +77,6 @@ class MaskedLm(TextInputs):
     def examples(self, frame, preprocessor, with_targets=True):
         return masks.tokenize(preprocessor, frame["text"].tolist(), self.share, self.seed)
 
-    def head(self, pretrained):
-        self._next_token = registry.find("losses", "next_token")(pretrained.backbone.token_embedding)
-        return MaskedTokenHead(self._next_token)
-
-    def loss(self):
-        return self._next_token
-
-    def metrics(self):
-        return []
-
     # === Answers ===
 
     def serve(self, model, preprocessor, text):
@@ -104,7 +86,7 @@ class MaskedLm(TextInputs):
         found = tf.reduce_any(is_mask > 0, axis=1)
         # A request of no texts has no width.
         features, is_mask = tf.pad(features, [[0, 0], [0, 1], [0, 0]]), tf.pad(is_mask, [[0, 0], [0, 1]])
-        logits = self._next_token.logits(tf.gather(features, tf.argmax(is_mask, axis=1), batch_dims=1))
+        logits = self.next_token.logits(tf.gather(features, tf.argmax(is_mask, axis=1), batch_dims=1))
         return self.decode(logits, found, preprocessor.tokenizer)
 
     def decode(self, outputs, found, tokenizer):

@@ -61,13 +61,12 @@ class RelationClassification(TextTask, Classification):
     def prepare(self, frame, with_targets=True, quarantine=None):
         """Returns `text`, `label`, and `subject` and `object` as dicts of `start`, `end` and, if need be, `label`."""
         frame = super().prepare(frame, with_targets, quarantine)
-        frame = frame.assign(**{name: _column(frame, map(clean.as_span, frame[name])) for name in SPANS})
+        spans = {name: [clean.as_span(value) for value in frame[name]] for name in SPANS}
         if self.kinds is None and with_targets:
-            self.kinds = all("label" in span for name in SPANS for span in frame[name])
+            self.kinds = all("label" in span for found in spans.values() for span in found)
         if not self.kinds:
-            bare = {name: _column(frame, (_bare(span) for span in frame[name])) for name in SPANS}
-            frame = frame.assign(**bare)
-        return frame
+            spans = {name: [{"start": s["start"], "end": s["end"]} for s in found] for name, found in spans.items()}
+        return frame.assign(**{name: pd.Series(found, frame.index, object) for name, found in spans.items()})
 
     def _problems(self, frame):
         problems = clean.text_problems(frame, "text")
@@ -174,14 +173,6 @@ def marked(texts, subjects, objects, *kinds):
     before, first, between, second, after = tf.unstack(tf.reshape(tf.strings.strip(pieces), (-1, 5)), axis=1)
     left, right = ([opening[:, side], span, signs[:, side]] for side, span in enumerate((first, second)))
     return tf.strings.strip(tf.strings.join([before, *left, between, *right, after], " "))
-
-
-def _bare(span):
-    return {"start": span["start"], "end": span["end"]}
-
-
-def _column(frame, values):
-    return pd.Series(list(values), frame.index, object)
 
 
 def _strings(values):
