@@ -12,6 +12,8 @@ from kerasft.errors import UserError
 from kerasft.objectives.base import Objective
 from kerasft.pipeline import batching
 
+BATCHES = 16  # Of rows drawn at once, of which one of rows of like length is taken, to save padding.
+
 
 class PseudoLabels(Objective):
     """Trains on unlabelled examples too, with the class that the model gives them, where it is sure enough.
@@ -57,7 +59,7 @@ class PseudoLabels(Objective):
 
 
 class Unlabelled:
-    """As many unlabelled rows as a batch has: a function of the seed and of the batch's rows."""
+    """As many unlabelled rows as a batch has, of like length: a function of the seed and of the batch's rows."""
 
     def __init__(self, examples, seed):
         self.examples = examples
@@ -67,6 +69,10 @@ class Unlabelled:
         self.finish = examples.finish
 
     def gather(self, rows):
-        chosen = np.random.default_rng([self.seed, *rows]).choice(len(self.examples), len(rows))
-        width = None if self.widths is None else batching.width(self.examples.lengths[chosen], self.widths)
-        return self.examples.gather(chosen, width)
+        random = np.random.default_rng([self.seed, *rows])
+        if self.widths is None:
+            return self.examples.gather(random.choice(len(self.examples), len(rows)), None)
+        drawn = random.choice(len(self.examples), BATCHES * len(rows))
+        by_length = drawn[np.argsort(self.examples.lengths[drawn], kind="stable")]
+        chosen = by_length.reshape(BATCHES, len(rows))[random.integers(BATCHES)]
+        return self.examples.gather(chosen, batching.width(self.examples.lengths[chosen], self.widths))

@@ -7,6 +7,7 @@ import pytest
 from kerasft.errors import UserError
 from kerasft.fine_tuner import FineTuner
 from kerasft.objectives import Mixup, PseudoLabels
+from kerasft.objectives.pseudo_labels import Unlabelled
 
 
 @pytest.fixture
@@ -61,6 +62,17 @@ def test_each_batch_has_as_many_rows_chosen_by_it(tiny_bert, reviews):
     np.testing.assert_array_equal(first["token_ids"], objective.extra.gather(np.arange(4))["token_ids"])
     others = [objective.extra.gather(np.arange(i, i + 4))["token_ids"].tolist() for i in range(8)]
     assert any(other != others[0] for other in others)
+
+
+def test_rows_of_a_batch_are_of_like_length_and_each_is_drawn_as_often(tiny_bert):
+    tuner = FineTuner("text_classification", tiny_bert, labels=["negative", "positive"])
+    texts = [{"text": " ".join(["good"] * (1 + number % 20))} for number in range(60)]
+    unlabelled = Unlabelled(tuner.unlabelled(texts), seed=0)
+    drawn = [unlabelled.gather(np.arange(i, i + 4))["token_ids"] for i in range(400)]
+    lengths = [(rows != 0).sum(-1) for rows in drawn]
+    assert np.mean([batch.max() - batch.min() for batch in lengths]) < 4  # At random it would be about 13.
+    counts = np.unique(np.concatenate(lengths), return_counts=True)[1]
+    assert len(counts) == 20 and counts.min() > 40 and counts.max() < 140  # 80 of each, but for chance.
 
 
 def test_several_labels_a_row_are_refused():
