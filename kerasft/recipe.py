@@ -26,6 +26,7 @@ PLUGINS = {
 DATA = ("data", "validation_data")
 SUPPLIED = ("learning_rate", "total_steps")  # What training itself hands to a schedule.
 MAX_BYTES = 1_000_000  # 50,000 labels; PyYAML reads 100 KB a second.
+VARIANT = "variant"  # A choice of dicts: arguments that only go together.
 RANGE_KEYS = ("choice", "min", "max", "sampling", "step")
 
 
@@ -126,10 +127,14 @@ def arguments_of(recipe, call):
 
 
 def fill(recipe, values):
-    """Returns the recipe with the value of each path in `values`, a dict such as `{"method.blocks": 4}`."""
+    """Returns the recipe with the value of each path in `values`, a dict such as `{"method.blocks": 4}`.
+
+    The value of `variant` is a dict: the arguments that belong together there take the place of the recipe's.
+    """
     filled = copy.deepcopy(recipe)
     for path, value in values.items():
         _assign(filled, path, value)
+    filled.update(copy.deepcopy(filled.pop(VARIANT, {})))
     return filled
 
 
@@ -137,6 +142,7 @@ def ranges(recipe, origin="recipe"):
     """Returns the ranges in a recipe by their paths: `{"learning_rate": {"min": 1e-5, "max": 1e-4}, …}`.
 
     A range is `{choice: [a, b]}` or `{min: a, max: b}`, the latter with `sampling: linear | log` and `step` if need be.
+    That of `variant` chooses among dicts of arguments.
 
     Raises: UserError for ranges that cannot be, all in one.
     """
@@ -155,6 +161,12 @@ def check(recipe, calls, origin="recipe"):
 
     Raises: UserError with all errors at once, each with its key path and the nearest name.
     """
+    registry.raise_if([f"{origin}: {problem}" for problem in dict.fromkeys(_problems(recipe, calls))])
+
+
+def _problems(recipe, calls):
+    if VARIANT in recipe:
+        return _variant_problems(recipe, calls)
     task, problems = _task_of(recipe)
     problems += _range_problems(dict(_ranges_within(recipe, ())))
     needed, allowed = [], list(task)
@@ -167,7 +179,17 @@ def check(recipe, calls, origin="recipe"):
     problems += [f"{name} is missing. Received: {', '.join(map(str, recipe)) or 'no keys'}" for name in needed]
     for key in PLUGINS:
         problems += _plugin_problems(key, key, recipe.get(key))
-    registry.raise_if([f"{origin}: {problem}" for problem in dict.fromkeys(problems)])
+    return problems
+
+
+def _variant_problems(recipe, calls):
+    """Returns what is wrong with the recipe that each of its variants makes."""
+    rest = {key: value for key, value in recipe.items() if key != VARIANT}
+    given = recipe[VARIANT]
+    variants = given.get("choice") if isinstance(given, dict) and list(given) == ["choice"] else None
+    if not isinstance(variants, list) or not variants or not all(isinstance(part, dict) for part in variants):
+        return [f"variant: it is {{choice: [{{…}}, {{…}}]}}, dicts of arguments. Received: {_brief(given)}"]
+    return [problem for part in variants for problem in _problems({**rest, **part}, calls)]
 
 
 def _task_of(recipe):

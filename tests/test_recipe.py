@@ -145,6 +145,14 @@ def test_arguments_of_and_fill():
     assert filled == {"method": {"name": "freeze", "blocks": 1}, "epochs": 3}
 
 
+def test_the_variant_that_is_chosen_takes_the_place_of_its_arguments():
+    choice = [{"method": "full", "epochs": 2}, {"method": "lora"}]
+    made = {**GOOD, "epochs": 1, "variant": {"choice": choice}}
+    recipe.check(made, CALLS)
+    assert list(recipe.ranges(made)) == ["variant"]
+    assert recipe.fill(made, {"variant": choice[0]}) == {**GOOD, "method": "full", "epochs": 2}
+
+
 # === ranges ===
 
 
@@ -249,6 +257,9 @@ def test_check_tells_all_errors_at_once_with_their_paths():
         ({"objectives": [{"name": "l2_sp", "alfa": 1}]}, "objectives.0.alfa: .*'alpha'"),
         ({"data": {"name": "csvv", "path": "x"}}, "data: kerasft/data/ has no 'csvv'. Did you mean 'csv'"),
         ({"data": {"name": ["csv"]}}, "data: kerasft/data/ has no"),
+        ({"variant": {"choice": [{"epochs": 1}, {"method": "lorra"}]}}, "method: kerasft/methods/ has no 'lorra'"),
+        ({"variant": {"choice": ["full"]}}, "variant: it is .*dicts of arguments"),
+        ({"variant": [{"epochs": 1}]}, "variant: it is .*dicts of arguments"),
     ],
 )
 def test_check_refuses(more, message):

@@ -129,6 +129,9 @@ def search(  # noqa: PLR0913
     ] = None,
     tuner: Annotated[str, typer.Option(metavar="NAME", help="random, grid, hyperband or bayesian.")] = "random",
     directory: Annotated[str | None, typer.Option(metavar="DIR", help="Of the results.")] = None,
+    folds: Annotated[
+        int | None, typer.Option(min=2, help="For few examples: hold each of these parts back in turn.")
+    ] = None,
     fit_best: Annotated[bool, typer.Option("--fit-best", help="Then fit the best recipe.")] = False,
     smoke: Smoke = False,
 ):
@@ -138,9 +141,9 @@ def search(  # noqa: PLR0913
 
     if smoke:
         with tempfile.TemporaryDirectory() as scratch:
-            _print_trials(run_search(_shrunk(made), tuner=tuner, trials=2, directory=scratch))
+            _print_trials(run_search(_shrunk(made), tuner=tuner, trials=2, directory=scratch, folds=folds))
         return
-    result = run_search(made, tuner=tuner, trials=trials, directory=directory)
+    result = run_search(made, tuner=tuner, trials=trials, directory=directory, folds=folds)
     _print_trials(result)
     best = os.path.join(result.directory, "best_recipe.yaml")
     print(f"trials       {os.path.join(result.directory, 'trials.csv')}\nbest recipe  {best}")

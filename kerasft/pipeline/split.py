@@ -1,4 +1,4 @@
-"""Holds examples back for validation."""
+"""Holds examples back for validation, once or each in its turn."""
 
 import numpy as np
 
@@ -30,6 +30,35 @@ def split(frame, fraction, seed, label=None, content=()):
     is_validation = np.isin(groups, held_back)
     _check_classes(frame, classes, is_validation)
     return frame[~is_validation], frame[is_validation]
+
+
+def folds(frame, count, seed, label=None, content=()):
+    """Parts a table into `count` folds, each with about the same share of every class.
+
+    Args:
+        frame, seed, label, content: as of `split`.
+        count: int, 2 or more.
+
+    Returns: list of `(train, validation)`; each row is in one of the validations. Rows of equal content stay together.
+    Raises: UserError if a class has fewer different examples than there are folds.
+    """
+    if isinstance(count, bool) or not isinstance(count, int) or count < 2:
+        raise UserError(f"folds must be a whole number, 2 or more. Received: folds={count!r}")
+    groups = _codes(content_keys(frame, content)) if content else np.arange(len(frame))
+    names = [key[0] for key in content_keys(frame, [label])] if label else [None] * len(frame)
+    classes = _codes(names)
+    for code in np.unique(classes):
+        different = len(np.unique(groups[classes == code]))
+        if different < count:
+            of_class = f" of the class {str(names[list(classes).index(code)])!r}" if label else ""
+            raise UserError(
+                f"{frame.attrs.get('origin', 'data')} has too few different examples{of_class} for {count} folds. "
+                f"Received: {different}"
+            )
+    from sklearn.model_selection import StratifiedGroupKFold  # Takes a second to import.
+
+    folded = StratifiedGroupKFold(count, shuffle=True, random_state=seed).split(classes, classes, groups)
+    return [(frame.iloc[train], frame.iloc[validation]) for train, validation in folded]
 
 
 def _codes(keys):

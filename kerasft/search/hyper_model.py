@@ -3,12 +3,14 @@
 import json
 import os
 
+import keras
 import keras_tuner
+import numpy as np
 
 from kerasft import recipe as recipes
 from kerasft.errors import UserError
 from kerasft.fine_tuner import FineTuner
-from kerasft.pipeline import clean
+from kerasft.pipeline import clean, split
 
 DATA = ("data", "validation_data", "validation_split")
 
@@ -20,7 +22,8 @@ class HyperModel(keras_tuner.HyperModel):
     stage, and writes a run folder.
 
     Args:
-        recipe: dict. Arguments of `FineTuner` and `fit`, with ranges, and with data to validate on.
+        recipe: dict. Arguments of `FineTuner` and `fit`, with ranges, and with data to validate on, unless `folds`.
+        folds: int, 2 or more, or None. Parts of the data, each of which is validated on once, by a fit to the others.
 
     Attributes:
         ranges: dict. The ranges by path, as `kerasft.recipe.ranges` returns them.
@@ -31,16 +34,19 @@ class HyperModel(keras_tuner.HyperModel):
     Example: >>> keras_tuner.RandomSearch(HyperModel(recipe), objective="val_accuracy", max_trials=5).search()
     """
 
-    def __init__(self, recipe):
+    def __init__(self, recipe, folds=None):
         super().__init__()
-        _check(recipe)
+        _check(recipe, folds)
         self.ranges = recipes.ranges(recipe)
         data = {key: recipe[key] for key in DATA if key in recipe}
         recipe = {key: value for key, value in recipe.items() if key not in (*DATA, "directory")}
         first, _ = _made(recipes.fill(recipe, {path: _first(found) for path, found in self.ranges.items()}))
         given = (data["data"], data.get("validation_data"), data.get("validation_split", 0.0))
         train, validation = first.frames(*given, clean.Quarantine(recipe.get("max_bad_rows", 0.0)))
-        self.data = {"data": train, "validation_data": validation}
+        content = [name for name in first.task.inputs if name in train]
+        self.parts = [(train, validation)]
+        if folds:
+            self.parts = split.folds(train, folds, first.arguments["seed"], first.task.strata, content)
         self.recipe = _without_columns(recipe) | first.task.learned
         self.objective, self.name_of_run = keras_tuner.Objective(*first.task.monitor), first.name
         first.preprocessor  # noqa: B018  (a backbone that cannot be had stops the search, not each trial)
@@ -57,24 +63,43 @@ class HyperModel(keras_tuner.HyperModel):
     def fit(self, hp, model, directory=None, epochs=None, **kwargs):
         """Trains what `build` made last and returns its `keras.callbacks.History`.
 
+        With folds, that of the last epoch alone, averaged over the rows of all: where all the data are trained on, no
+        epoch can be chosen either.
+
         Args:
             directory: path of the run folder, or None for one under `saved_models/`.
             epochs: int or None. In place of the recipe's.
             **kwargs: what else KerasTuner hands over; not needed.
         """
-        given = {**self.fit_arguments, **self.data, "directory": directory}
-        return self.tuner.fit(**given | ({"epochs": epochs} if epochs else {}))
+        given = {**self.fit_arguments, **({"epochs": epochs} if epochs else {})}
+        if len(self.parts) == 1:
+            train, validation = self.parts[0]
+            return self.tuner.fit(train, validation_data=validation, directory=directory, **given)
+        logs = []
+        for number, (train, validation) in enumerate(self.parts):
+            if number:
+                self.build(hp)
+            folder = os.path.join(directory, f"fold_{number}")
+            history = self.tuner.fit(train, validation_data=validation, directory=folder, **given).history
+            logs.append({name: values[-1] for name, values in history.items()})
+        rows = [len(validation) for _, validation in self.parts]
+        averaged = keras.callbacks.History()
+        averaged.history = {name: [float(np.average([log[name] for log in logs], weights=rows))] for name in logs[0]}
+        return averaged
 
 
-def _check(recipe):
+def _check(recipe, folds):
     recipes.check(recipe, (FineTuner, FineTuner.fit))
     if not recipes.ranges(recipe):
         raise UserError(f"The recipe has no ranges, such as {{choice: [1, 2]}}. Received: {', '.join(recipe)}")
-    if recipe.get("validation_data") is None and not recipe.get("validation_split"):
+    has_validation = recipe.get("validation_data") is not None or bool(recipe.get("validation_split"))
+    if not has_validation and not folds:
         raise UserError(
-            "A search compares trials on validation data: give validation_split or validation_data. "
+            "A search compares trials on validation data: give validation_split, validation_data or folds. "
             f"Received: {', '.join(recipe)}"
         )
+    if has_validation and folds:
+        raise UserError(f"Give folds or data to validate on, not both. Received: {folds=}, {', '.join(recipe)}")
     if not isinstance(recipe["backbone"], (str, os.PathLike, dict)):
         raise UserError(
             "Each trial loads the backbone anew, so it must be a name or a folder. "

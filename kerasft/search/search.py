@@ -43,7 +43,7 @@ class Result:
     directory: str
 
 
-def search(recipe, tuner="random", trials=None, directory=None, seed=0):
+def search(recipe, tuner="random", trials=None, directory=None, seed=0, folds=None):  # noqa: PLR0913
     """Fits a recipe with different values of its ranges and tells the best.
 
     A trial that fails (a value that cannot be, a loss that is no number) is marked, and the search goes on. The same
@@ -56,6 +56,8 @@ def search(recipe, tuner="random", trials=None, directory=None, seed=0):
         trials: int or None. Combinations to try, at most; None is 10, for hyperband as many as its plan has.
         directory: path, or None for `saved_models/<name>_search`.
         seed: int. Of the choice of values; each trial's own seed is the recipe's.
+        folds: int, 2 or more, or None. In place of data to validate on, for few examples: they are parted so, each
+            trial is fitted as many times, and its score, at its last epoch, is of all examples, each held back once.
 
     Returns: Result.
     Raises: UserError if the recipe or the data cannot be used at all, `directory` holds another search, or every trial
@@ -66,8 +68,8 @@ def search(recipe, tuner="random", trials=None, directory=None, seed=0):
     if tuner not in TUNERS:
         raise UserError(f"tuner must be one of {', '.join(TUNERS)}.{nearest(tuner, TUNERS)} Received: {tuner=}")
     recipe = dict(recipe) if isinstance(recipe, dict) else recipes.read(recipe)
-    hyper_model = HyperModel(recipe)
-    settings = {"tuner": tuner, "seed": seed, "recipe": _writable(recipe)}
+    hyper_model = HyperModel(recipe, folds)
+    settings = {"tuner": tuner, "seed": seed, "recipe": _writable(recipe), **({"folds": folds} if folds else {})}
     directory = _claimed(directory, os.path.join("saved_models", f"{hyper_model.name_of_run}_search"), settings)
     made = _tuner(hyper_model, tuner, trials, directory, seed)
     with warnings.catch_warnings():
@@ -108,7 +110,7 @@ def _result(made, recipe, directory):
     if "tuner/epochs" in best.values:
         values["epochs"] = best.values["tuner/epochs"]
     filled = recipes.fill({key: value for key, value in recipe.items() if key not in DATA}, values)
-    filled = {key: filled.get(key, recipe.get(key)) for key in (*recipe, *filled)}
+    filled = {key: filled.get(key, recipe.get(key)) for key in (*recipe, *filled) if key != recipes.VARIANT}
     name = made.oracle.objective.name
     path = os.path.join(directory, "best_recipe.yaml")
     comment = f"{name} {rows[0][name]:.4f}, the best of {len(rows)} trials\nkerasft fit {path}"

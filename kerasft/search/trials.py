@@ -2,6 +2,7 @@
 
 import csv
 import gc
+import glob
 import math
 import os
 import re
@@ -22,8 +23,8 @@ class Trials:
 
     def run_trial(self, trial, **kwargs):
         folder = os.path.join(self.directory, f"trial_{trial.trial_id}")
-        if os.path.exists(os.path.join(folder, "manifest.json")):
-            shutil.rmtree(folder)  # It was interrupted after its end and before it was counted.
+        if glob.glob(os.path.join(folder, "**", "manifest.json"), recursive=True):
+            shutil.rmtree(folder)  # It, or one of its folds, was interrupted after its end and before it was counted.
         console.console.print(f"trial {trial.trial_id}  {_shown(values_of(trial))}", style="bold", markup=False)
         begin = time.monotonic()
         try:
@@ -100,7 +101,9 @@ def _keep_logs(folder):
     """Removes everything of a run but TensorBoard's logs: weights of many trials fill a disk."""
     for name in os.listdir(folder) if os.path.isdir(folder) else []:
         path = os.path.join(folder, name)
-        if name != "logs":
+        if name.startswith("fold_"):
+            _keep_logs(path)
+        elif name != "logs":
             shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
 
 

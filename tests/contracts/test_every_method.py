@@ -82,7 +82,7 @@ TASKS = {
     ),
     "causal_lm": Case(
         ["gpt2"],
-        _rows(lambda w, n: {"prompt": f"film {n}", "completion": w}),
+        _rows(lambda w, n: {"prompt": f"{w} film {n}", "completion": w}),
         needs_head=False,
         form="prompt",
         max_new_tokens=4,

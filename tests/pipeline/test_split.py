@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from kerasft.data.base import as_examples
 from kerasft.errors import UserError
-from kerasft.pipeline.split import split
+from kerasft.pipeline.split import folds, split
 
 
 def table(text, label=None):
@@ -152,3 +152,36 @@ def test_a_hundred_thousand_rows():
     train, validation = split(frame, 0.1, seed=0, label="label", content=["text"])
     assert len(validation) == pytest.approx(10_000, rel=0.02)
     assert not set(train["text"]) & set(validation["text"])
+
+
+# === folds ===
+
+
+def test_each_row_is_held_back_once_and_each_fold_has_its_share_of_every_class():
+    frame = table(numbered(24), ["a", "b", "b"] * 8)
+    parts = folds(frame, 4, seed=0, label="label")
+    assert sorted(index for _, validation in parts for index in validation.index) == frame.index.tolist()
+    for train, validation in parts:
+        assert validation["label"].value_counts().to_dict() == {"a": 2, "b": 4}
+        assert sorted([*train.index, *validation.index]) == frame.index.tolist()
+        assert validation.attrs == {"origin": "reviews.csv"}
+    assert [list(v.index) for _, v in folds(frame, 4, seed=1, label="label")] != [list(v.index) for _, v in parts]
+
+
+def test_rows_of_equal_content_are_in_one_fold():
+    frame = table([f"text {number // 2}" for number in range(20)], ["a", "a", "b", "b"] * 5)
+    for train, validation in folds(frame, 5, seed=0, label="label", content=["text"]):
+        assert not set(train["text"]) & set(validation["text"])
+
+
+def test_folds_without_classes():
+    parts = folds(table(numbered(10)), 3, seed=0)
+    assert sorted(len(validation) for _, validation in parts) == [3, 3, 4]
+
+
+def test_more_folds_than_different_examples_of_a_class_are_refused():
+    frame = table(["x", "x", *numbered(6)], ["a", "a", "a", *"bbbbb"])
+    with pytest.raises(UserError, match="of the class 'a' for 3 folds. Received: 2"):
+        folds(frame, 3, seed=0, label="label", content=["text"])
+    with pytest.raises(UserError, match="folds must be a whole number, 2 or more. Received: folds=1"):
+        folds(frame, 1, seed=0)

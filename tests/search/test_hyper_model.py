@@ -1,3 +1,5 @@
+import types
+
 import keras
 import keras_tuner
 import pytest
@@ -44,7 +46,7 @@ def test_columns_are_renamed_once(recipe, reviews):
     recipe["data"] = [{"review": row["text"], "stars": row["label"]} for row in reviews]
     recipe["task"] = {"name": "text_classification", "columns": {"text": "review", "label": "stars"}}
     made = HyperModel(recipe)
-    assert list(made.data["data"].columns) == ["text", "label"]
+    assert list(made.parts[0][0].columns) == ["text", "label"]
     model = made.build(keras_tuner.HyperParameters())
     assert model.output_shape == (None, 2)
     assert made.recipe["task"] == {"name": "text_classification"}
@@ -55,15 +57,15 @@ def test_fit_trains_on_the_rows_it_was_given_first(recipe, tmp_path):
     hp = keras_tuner.HyperParameters()
     history = made.fit(hp, made.build(hp), directory=tmp_path / "run", epochs=2)
     assert len(history.history["val_accuracy"]) == 2
-    assert len(made.data["data"]) == 12
-    assert len(made.data["validation_data"]) == 4
-    assert sorted([*made.data["data"].index, *made.data["validation_data"].index]) == list(range(1, 17))
+    assert len(made.parts[0][0]) == 12
+    assert len(made.parts[0][1]) == 4
+    assert sorted(index for part in made.parts[0] for index in part.index) == list(range(1, 17))
 
 
 def test_what_no_trial_can_use_is_refused(recipe, tiny_bert):
     for change, message in (
         ({"learning_rate": 1e-3, "method": "full"}, "no ranges"),
-        ({"validation_split": 0}, "give validation_split or validation_data"),
+        ({"validation_split": 0}, "give validation_split, validation_data or folds"),
         ({"lerning_rate": 1e-3}, "lerning_rate: there is no such argument. Did you mean 'learning_rate'"),
         ({"backbone": tiny_bert}, "must be a name or a folder"),
         ({"data": "nowhere.csv"}, "no file 'nowhere.csv'"),
@@ -71,3 +73,31 @@ def test_what_no_trial_can_use_is_refused(recipe, tiny_bert):
     ):
         with pytest.raises(UserError, match=message):
             HyperModel(recipe | change)
+
+
+def test_folds_hold_back_each_row_once_and_score_the_last_epoch(recipe, tmp_path, monkeypatch):
+    del recipe["validation_split"]
+    made = HyperModel(recipe, folds=4)
+    assert sorted(index for _, validation in made.parts for index in validation.index) == list(range(1, 17))
+    assert all(len(train) + len(validation) == 16 for train, validation in made.parts)
+    asked = []
+
+    def fit(data, **given):
+        asked.append((list(data.index), list(given["validation_data"].index), given["directory"]))
+        return types.SimpleNamespace(history={"val_accuracy": [0.9, 0.1 * len(asked)]})
+
+    tuner = types.SimpleNamespace(fit=fit, model=keras.Sequential())
+    monkeypatch.setattr("kerasft.search.hyper_model._made", lambda recipe: (tuner, {}))
+    hp = keras_tuner.HyperParameters()
+    history = made.fit(hp, made.build(hp), directory=str(tmp_path))
+    assert history.history == {"val_accuracy": [pytest.approx(0.25)]}
+    assert [folder for *_, folder in asked] == [str(tmp_path / f"fold_{number}") for number in range(4)]
+    assert all(not set(train) & set(validation) for train, validation, _ in asked)
+
+
+def test_folds_and_other_validation_are_refused(recipe):
+    with pytest.raises(UserError, match="Give folds or data to validate on, not both. Received: folds=4"):
+        HyperModel(recipe, folds=4)
+    del recipe["validation_split"]
+    with pytest.raises(UserError, match="give validation_split, validation_data or folds"):
+        HyperModel(recipe)

@@ -1,4 +1,5 @@
 import csv
+import json
 import math
 import os
 import types
@@ -178,3 +179,19 @@ def test_another_search_needs_a_folder_of_its_own(recipe, tmp_path, fits, monkey
     with pytest.raises(UserError, match="another search; choose a new one"):
         search(recipe | {"name": "x"}, trials=1, directory=second.directory)
     assert search(recipe | {"name": "x"}, trials=1) == first
+
+
+def test_variants_are_tried_as_a_whole_with_folds(recipe, tmp_path):
+    del recipe["validation_split"], recipe["learning_rate"], recipe["epochs"]
+    recipe["method"] = "full"
+    variants = [{"method": "linear_probe", "epochs": 2}, {"epochs": 1, "learning_rate": 1e-3}]
+    recipe["variant"] = {"choice": variants}
+    result = search(recipe, tuner="grid", directory=tmp_path / "s", folds=2)
+    assert sorted(row["variant"] for row in result.trials) == sorted(map(json.dumps, variants))
+    assert not any(row["error"] for row in result.trials)
+    chosen = json.loads(result.trials[0]["variant"])
+    assert {key: result.best[key] for key in chosen} == chosen
+    assert "variant" not in result.best and "validation_split" not in result.best
+    assert len(list((tmp_path / "s").glob("trial_*/fold_*/logs"))) == 4
+    again = search(recipe, tuner="grid", directory=tmp_path / "s", folds=2)
+    assert again == result
