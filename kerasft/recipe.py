@@ -134,8 +134,7 @@ def fill(recipe, values):
     filled = copy.deepcopy(recipe)
     for path, value in values.items():
         _assign(filled, path, value)
-    filled.update(copy.deepcopy(filled.pop(VARIANT, {})))
-    return filled
+    return filled | copy.deepcopy(filled.pop(VARIANT)) if VARIANT in values else filled
 
 
 def ranges(recipe, origin="recipe"):

@@ -151,6 +151,7 @@ def test_the_variant_that_is_chosen_takes_the_place_of_its_arguments():
     recipe.check(made, CALLS)
     assert list(recipe.ranges(made)) == ["variant"]
     assert recipe.fill(made, {"variant": choice[0]}) == {**GOOD, "method": "full", "epochs": 2}
+    assert recipe.fill(made, {"epochs": 3}) == {**made, "epochs": 3}
 
 
 # === ranges ===

@@ -63,8 +63,8 @@ class HyperModel(keras_tuner.HyperModel):
     def fit(self, hp, model, directory=None, epochs=None, **kwargs):
         """Trains what `build` made last and returns its `keras.callbacks.History`.
 
-        With folds, that of the last epoch alone, averaged over the rows of all: where all the data are trained on, no
-        epoch can be chosen either.
+        With folds it holds one score of each kind, of all rows, after the last epoch: each fold is fitted as all the
+        data will be, which leaves nothing to stop early by.
 
         Args:
             directory: path of the run folder, or None for one under `saved_models/`.
@@ -79,13 +79,14 @@ class HyperModel(keras_tuner.HyperModel):
         for number, (train, validation) in enumerate(self.parts):
             if number:
                 self.build(hp)
-            folder = os.path.join(directory, f"fold_{number}")
-            history = self.tuner.fit(train, validation_data=validation, directory=folder, **given).history
-            logs.append({name: values[-1] for name, values in history.items()})
+            self.tuner.fit(train, directory=os.path.join(directory, f"fold_{number}"), **given)
+            logs.append(self.tuner.model.evaluate(self.tuner.batches(validation), verbose=0, return_dict=True))
         rows = [len(validation) for _, validation in self.parts]
-        averaged = keras.callbacks.History()
-        averaged.history = {name: [float(np.average([log[name] for log in logs], weights=rows))] for name in logs[0]}
-        return averaged
+        history = keras.callbacks.History()
+        history.history = {
+            f"val_{name}": [float(np.average([log[name] for log in logs], weights=rows))] for name in logs[0]
+        }
+        return history
 
 
 def _check(recipe, folds):

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import io
 import itertools
+import logging
 import os
 import sys
 import warnings
@@ -57,7 +58,7 @@ def search(recipe, tuner="random", trials=None, directory=None, seed=0, folds=No
         directory: path, or None for `saved_models/<name>_search`.
         seed: int. Of the choice of values; each trial's own seed is the recipe's.
         folds: int, 2 or more, or None. In place of data to validate on, for few examples: they are parted so, each
-            trial is fitted as many times, and its score, at its last epoch, is of all examples, each held back once.
+            trial is fitted as many times, and its score, after the last epoch, is of all, each held back once.
 
     Returns: Result.
     Raises: UserError if the recipe or the data cannot be used at all, `directory` holds another search, or every trial
@@ -72,11 +73,23 @@ def search(recipe, tuner="random", trials=None, directory=None, seed=0, folds=No
     settings = {"tuner": tuner, "seed": seed, "recipe": _writable(recipe), **({"folds": folds} if folds else {})}
     directory = _claimed(directory, os.path.join("saved_models", f"{hyper_model.name_of_run}_search"), settings)
     made = _tuner(hyper_model, tuner, trials, directory, seed)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _without_warnings_of_tensorflow():
         # Of scikit-learn, whose Gaussian process has few points to fit.
         warnings.filterwarnings("ignore", module="sklearn")
         made.search(verbose=0)
     return _result(made, recipe, directory)
+
+
+@contextlib.contextmanager
+def _without_warnings_of_tensorflow():
+    """It takes the graphs of models that follow each other for one that is traced too often."""
+    logger = logging.getLogger("tensorflow")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _tuner(hyper_model, name, trials, directory, seed):

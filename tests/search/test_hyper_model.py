@@ -75,24 +75,29 @@ def test_what_no_trial_can_use_is_refused(recipe, tiny_bert):
             HyperModel(recipe | change)
 
 
-def test_folds_hold_back_each_row_once_and_score_the_last_epoch(recipe, tmp_path, monkeypatch):
+def test_folds_hold_back_each_row_once_and_score_after_the_last_epoch(recipe, tmp_path, monkeypatch):
     del recipe["validation_split"]
-    made = HyperModel(recipe, folds=4)
+    made = HyperModel(recipe, folds=3)
     assert sorted(index for _, validation in made.parts for index in validation.index) == list(range(1, 17))
-    assert all(len(train) + len(validation) == 16 for train, validation in made.parts)
+    sizes = [len(validation) for _, validation in made.parts]
     asked = []
 
-    def fit(data, **given):
-        asked.append((list(data.index), list(given["validation_data"].index), given["directory"]))
-        return types.SimpleNamespace(history={"val_accuracy": [0.9, 0.1 * len(asked)]})
+    def fit(data, directory):
+        asked.append((list(data.index), directory))
 
-    tuner = types.SimpleNamespace(fit=fit, model=keras.Sequential())
+    def evaluate(validation, verbose, return_dict):
+        assert sorted([*validation, *asked[-1][0]]) == list(range(1, 17))
+        return {"accuracy": 0.1 * len(asked)}
+
+    model = keras.Sequential()
+    model.evaluate = evaluate
+    tuner = types.SimpleNamespace(fit=fit, model=model, batches=lambda frame: list(frame.index))
     monkeypatch.setattr("kerasft.search.hyper_model._made", lambda recipe: (tuner, {}))
     hp = keras_tuner.HyperParameters()
     history = made.fit(hp, made.build(hp), directory=str(tmp_path))
-    assert history.history == {"val_accuracy": [pytest.approx(0.25)]}
-    assert [folder for *_, folder in asked] == [str(tmp_path / f"fold_{number}") for number in range(4)]
-    assert all(not set(train) & set(validation) for train, validation, _ in asked)
+    expected = sum(size * 0.1 * (number + 1) for number, size in enumerate(sizes)) / 16
+    assert history.history == {"val_accuracy": [pytest.approx(expected)]}
+    assert [folder for _, folder in asked] == [str(tmp_path / f"fold_{number}") for number in range(3)]
 
 
 def test_folds_and_other_validation_are_refused(recipe):
