@@ -2,6 +2,7 @@
 
 import functools
 import math
+from typing import ClassVar
 
 from kerasft import weights
 from kerasft.errors import UserError
@@ -15,14 +16,17 @@ class GradualUnfreeze(Method):
     join at once; with more, the last stage is longer. The paper's schedule is `schedule="slanted_triangular"`.
 
     Args:
-        layer_decay: float above 0, up to 1. Learning rate of each block, relative to the one above it.
+        layer_decay: float above 0, up to 1. Learning rate of each block, relative to the one above it. The paper's
+            0.385, for an LSTM of three layers, leaves the lowest of many blocks nearly still.
 
     Raises: UserError if it is out of range, or the backbone has no blocks.
     Example: >>> kerasft.FineTuner(task=…, backbone=…, method="gradual_unfreeze", schedule="slanted_triangular")
     Source: Howard & Ruder 2018, https://arxiv.org/abs/1801.06146, sections 3.2 and 3.3.
     """
 
-    def __init__(self, layer_decay=1 / 2.6):
+    learning_rate: ClassVar[dict] = {"text": 2e-4, "image": 5e-4}
+
+    def __init__(self, layer_decay=0.8):
         if not 0 < layer_decay <= 1:
             raise UserError(f"gradual_unfreeze: layer_decay must be above 0, 1 at most. Received: {layer_decay!r}")
         self.layer_decay = layer_decay
