@@ -10,7 +10,7 @@ import tensorflow as tf
 from kerasft import registry
 from kerasft.errors import UserError
 from kerasft.pipeline import clean, tags, words
-from kerasft.tasks._head import TokenHead
+from kerasft.tasks._head import ChainHead, TokenHead
 from kerasft.tasks._text import EDGE_CASES, TextInputs, check_sequence_length, text_preprocessor
 
 
@@ -23,6 +23,7 @@ class TokenClassification(TextInputs):
 
     Args:
         labels: list of str or None. The tags in order; learned from the training data if None.
+        crf: bool. Whether tags depend on those of their neighbours: a conditional random field as the last layer.
         sequence_length: int, 8 or more, or None. Length of a window in tokens; None is the backbone's, 512 at most.
         dropout: float. Before the last layer.
         columns: dict. The data's names for ours, such as `{"tags": "ner_tags"}`.
@@ -37,7 +38,7 @@ class TokenClassification(TextInputs):
     has_classes: ClassVar[bool] = True
     answers_rows: ClassVar[bool] = False
 
-    def __init__(self, labels=None, sequence_length=None, **kwargs):
+    def __init__(self, labels=None, crf=False, sequence_length=None, **kwargs):
         super().__init__(**kwargs)
         if not (
             labels is None or (isinstance(labels, (list, tuple)) and len(set(map(str, labels))) == len(labels) > 1)
@@ -45,6 +46,7 @@ class TokenClassification(TextInputs):
             raise UserError(f"labels must be two or more different tags. Received: labels={labels!r}")
         check_sequence_length(sequence_length)
         self.labels = None if labels is None else [str(label) for label in labels]
+        self.crf = crf
         self.sequence_length = sequence_length
 
     # === Data ===
@@ -139,7 +141,7 @@ class TokenClassification(TextInputs):
         return made
 
     def head(self, pretrained):
-        return TokenHead(self.num_classes, self.dropout)
+        return (ChainHead if self.crf else TokenHead)(self.num_classes, self.dropout)
 
     def loss(self):
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -210,7 +212,8 @@ class TokenClassification(TextInputs):
         return {"labels": self.labels}
 
     def get_config(self):
-        return {**super().get_config(), "labels": self.labels, "sequence_length": self.sequence_length}
+        own = ("labels", "crf", "sequence_length")
+        return {**super().get_config(), **{name: getattr(self, name) for name in own}}
 
 
 def _joined(frame, labels):

@@ -1,3 +1,4 @@
+import itertools
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import kerasft
 from kerasft.data import base as data_sources
 from kerasft.errors import UserError
 from kerasft.fine_tuner import FineTuner
+from kerasft.tasks._head import chain
 from kerasft.tasks.token_classification import TokenClassification
 
 NAMES = ["good", "great", "funny", "bad", "dull"]
@@ -133,6 +135,42 @@ def test_the_loss_is_the_mean_over_words(make_tiny):
     step = tuner.model._computed((inputs, targets, weights))
     assert float(step.loss) == pytest.approx(float(tf.reduce_mean(losses[weights > 0])), rel=1e-5)
     assert int(tf.math.count_nonzero(weights)) == sum(len(row["tokens"]) for row in ROWS[:3])
+
+
+def test_chances_in_a_chain_are_those_of_all_its_sequences():
+    random = np.random.default_rng(0)
+    logits, pairs = random.normal(size=(3, 5, 3)).astype("float32"), random.normal(size=(3, 3)).astype("float32")
+    lengths = [5, 3, 1]
+    mask = np.arange(5) < np.array(lengths)[:, None]
+    found = np.exp(chain(tf.constant(logits), tf.constant(mask), tf.constant(pairs)))
+    for row, length in enumerate(lengths):
+        expected = np.zeros((length, 3))
+        for classes in itertools.product(range(3), repeat=length + 2):  # One before and one after may be any.
+            inner = classes[1:-1]
+            score = sum(logits[row, place, k] for place, k in enumerate(inner))
+            score += sum(pairs[a, b] for a, b in itertools.pairwise(classes))
+            expected[np.arange(length), inner] += np.exp(score)
+        np.testing.assert_allclose(found[row, :length], expected / expected.sum(1, keepdims=True), atol=1e-6)
+    plain = chain(tf.constant(logits), tf.constant(mask), tf.zeros((3, 3)))
+    np.testing.assert_allclose(plain[mask], tf.nn.log_softmax(logits[mask]), atol=1e-6)
+    assert chain(tf.zeros((0, 0, 3)), tf.zeros((0, 0), bool), tf.constant(pairs)).shape == (0, 0, 3)
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_a_random_field_learns_which_tags_follow_each_other(make_tiny, tmp_path, precision):
+    tuner = FineTuner("token_classification", make_tiny("bert"), crf=True, learning_rate=1e-2, precision=precision)
+    tuner.fit(ROWS, validation_data=OTHERS, epochs=12, batch_size=8, directory=tmp_path / "run")
+    pairs = tuner.model.head.pairs.numpy()
+    assert pairs[LABELS.index("B-X"), LABELS.index("I-X")] > pairs[LABELS.index("O"), LABELS.index("I-X")]
+    assert tuner.evaluate(ROWS)["f1"].value == 1
+    texts = ["the great film was so cold .", "the"]
+    answers = tuner.predict(texts)["entities"].tolist()
+    assert [entity["text"] for entity in answers[0]] == ["great film", "cold"]
+    loaded = kerasft.load(tmp_path / "run").predict(texts)["entities"].tolist()
+    assert loaded[0][1] == {**answers[0][1], "score": pytest.approx(answers[0][1]["score"], abs=1e-5)}
+    folder = tuner.export(str(tmp_path / "1"))
+    served = tf.saved_model.load(folder).signatures["serving_default"](text=tf.constant([*texts, ""]))
+    assert served["text"].numpy()[0].tolist() == [b"great film", b"cold"]
 
 
 def test_texts_with_spans_and_words_with_tags_are_the_same():
