@@ -20,7 +20,7 @@ from benchmarks.measure import read_table
 from kerasft import recipe as recipes
 from kerasft.search.search import search
 
-RECIPE = "tuner_configs/few_shot_classification.yaml"
+RECIPE = "tuner_configs/text_classification_few_shot.yaml"
 NAMES = ("label descriptions, then full", "linear probe", "contrastive, then a probe", "full")  # Of its variants.
 LABELS = ("negative", "positive")
 SIZES, DRAWS, FOLDS = (8, 64), 10, 4

@@ -162,10 +162,10 @@ def test_search_prints_the_table_and_fits_the_best(kerasft, files, monkeypatch, 
     monkeypatch.setattr(module, "search", search)
     monkeypatch.setattr("kerasft.cli.commands._fit", fitted.append)
     code, out, _ = kerasft(
-        "search", "r.yaml", "learning_rate={min: 1e-5, max: 1e-3}", "--trials", 2, "--directory", "s"
+        "search", "r.yaml", "learning_rate={min: 1e-5, max: 1e-3}", "--trials", 2, "--directory", "s", "--folds", 3
     )
     assert code == 0
-    assert asked == [{"tuner": "random", "trials": 2, "directory": "s"}]
+    assert asked == [{"tuner": "random", "trials": 2, "directory": "s", "folds": 3}]
     assert [line.split() for line in out.splitlines()] == [
         ["rank", "trial", "learning_rate", "val_accuracy", "seconds", "error"],
         ["1", "1", "3.21e-05", "0.75", "2"],
