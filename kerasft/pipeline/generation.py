@@ -76,14 +76,16 @@ class Generator:
         """Returns the same for any number of rows, some at a time, rows of like length together.
 
         Args:
-            state: hashable. What the graph depends on beside the values of weights; one is made for each.
+            state: hashable. What the graph depends on beside the values of weights; one is made for each. None is for
+                weights that do not stay: the graph is not kept.
         """
-        if state not in self.functions:
-            self.functions[state] = tf.function(self.__call__, autograph=False, reduce_retracing=True)
+        ask = self.functions.get(state) or tf.function(self.__call__, autograph=False, reduce_retracing=True)
+        if state is not None:
+            self.functions[state] = ask
         lengths = rows.row_lengths().numpy()
         order, parts = lengths.argsort(kind="stable"), []
         for begin in range(0, len(order), ROWS):
             chosen = order[begin : begin + ROWS]
             width = -(-(int(lengths[chosen].max()) + preprocessor.room) // GRAIN) * GRAIN
-            parts.append(self.functions[state](preprocessor, tf.gather(rows, chosen), tf.constant(width)))
+            parts.append(ask(preprocessor, tf.gather(rows, chosen), tf.constant(width)))
         return tf.gather(tf.concat(parts, axis=0), order.argsort(kind="stable"))

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from kerasft import deltas
+from kerasft import deltas, quantization
 from kerasft.errors import UserError
 from kerasft.pipeline import clean, generation, prompts
 from kerasft.tasks._head import NextTokenHead
@@ -209,8 +209,9 @@ class CausalLm(LanguageTask):
     def generated(self, model, preprocessor, frame):
         """Returns what `decode` does for prompts, or conversations, of a frame."""
         rows = self.asked(preprocessor, frame)
+        state = None if quantization.of(model) else "merged"  # Quantized kernels are made anew each time.
         with deltas.merged(model):
-            found = self._generator.in_batches(preprocessor, rows, "merged")
+            found = self._generator.in_batches(preprocessor, rows, state)
         return self.decode(found, preprocessor)
 
     def snapshot(self, model, preprocessor, frame):

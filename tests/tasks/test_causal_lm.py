@@ -109,8 +109,10 @@ def test_methods_generate_as_they_score(method, tmp_path):
     tuner = FineTuner("causal_lm", families.make("llama"), method, **{**SMALL, "learning_rate": 5e-2})
     tuner.fit(ROWS, epochs=12, batch_size=8, directory=tmp_path / "run")
     found = tuner.evaluate(ROWS)["exact"].value
-    answers = tuner.predict([row["prompt"] for row in ROWS])["completion"]
+    prompts = [row["prompt"] for row in ROWS]
+    answers = tuner.predict(prompts)["completion"]
     assert np.mean([a == row["completion"] for a, row in zip(answers, ROWS, strict=True)]) == pytest.approx(found)
+    assert tuner.predict(prompts)["completion"].tolist() == answers.tolist()
     loaded = kerasft.load(tmp_path / "run")
     assert loaded.predict(["the good film"])["completion"] == tuner.predict(["the good film"])["completion"]
 
