@@ -5,6 +5,7 @@ import types
 from typing import ClassVar
 
 import keras
+import keras_hub
 import tensorflow as tf
 
 
@@ -252,7 +253,8 @@ def set_dtype_policy(model, policy):
     The head stays in float32, and so do embeddings: a lower precision would cast the whole table at each step.
     """
     for outer in model.layers:
-        if outer is not model.head:
+        # The latter adds up what its parts give as it is.
+        if outer is not model.head and not isinstance(outer, keras_hub.layers.TokenAndPositionEmbedding):
             for layer in outer._flatten_layers():
                 if not isinstance(layer, keras.layers.Embedding):
                     layer.dtype_policy = policy

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasft import surgery
+from kerasft import surgery, weights
 from kerasft.model import FineTunedModel
 from kerasft.optimizers import AdamW
 from kerasft.tasks._head import PooledHead
+from tests import families
 
 
 @pytest.fixture
@@ -36,6 +37,21 @@ def test_set_dtype_policy_reaches_every_layer_but_embeddings_and_the_head(model)
     assert model(inputs).dtype == tf.float32
     surgery.set_dtype_policy(model, "float32")
     assert {layer.compute_dtype for layer in surgery.all_layers(model)} == {"float32"}
+
+
+@pytest.mark.parametrize(
+    "family", [pytest.param(f, marks=[] if f in ("roberta", "opt") else pytest.mark.slow) for f in families.FAMILIES]
+)
+def test_every_family_computes_in_half_precision(family):
+    pretrained = families.make(family)
+    masked = ("tokens", "mask")
+    model = FineTunedModel(pretrained.backbone, PooledHead(2, masked, "last" if pretrained.causal else "mean"))
+    surgery.set_dtype_policy(model, "mixed_bfloat16")
+    inputs = {name: np.ones((2, 4), "int32") for name in model.input}
+    kinds = (keras.layers.Dense, keras.layers.EinsumDense)
+    dtypes = {layer.compute_dtype for layer in weights.layers_below_head(model) if isinstance(layer, kinds)}
+    assert dtypes == {"bfloat16"}
+    assert np.isfinite(model(inputs)).all()
 
 
 def test_set_direction():
