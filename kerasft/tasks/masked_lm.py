@@ -99,6 +99,7 @@ class MaskedLm(LanguageTask):
         """
         chances, ids = tf.math.top_k(tf.nn.softmax(outputs), BEST)
         texts = tf.strings.strip(tokenizer.detokenize(tf.RaggedTensor.from_tensor(tf.reshape(ids, (-1, 1)))))
+        texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8")  # A token may be a part of a letter.
         texts = tf.where(found[:, None], tf.reshape(texts, tf.shape(ids)), "")
         scores = tf.where(found[:, None], chances, 0.0)
         return {"token": texts[:, 0], "score": scores[:, 0], "tokens": texts, "scores": scores}
