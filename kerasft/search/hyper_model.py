@@ -79,7 +79,8 @@ class HyperModel(keras_tuner.HyperModel):
         for number, (train, validation) in enumerate(self.parts):
             if number:
                 self.build(hp)
-            self.tuner.fit(train, directory=os.path.join(directory, f"fold_{number}"), **given)
+            folder = directory and os.path.join(directory, f"fold_{number}")
+            self.tuner.fit(train, directory=folder, **given)
             logs.append(self.tuner.model.evaluate(self.tuner.batches(validation), verbose=0, return_dict=True))
         rows = [len(validation) for _, validation in self.parts]
         history = keras.callbacks.History()

@@ -23,7 +23,8 @@ class Trials:
 
     def run_trial(self, trial, **kwargs):
         folder = os.path.join(self.directory, f"trial_{trial.trial_id}")
-        if glob.glob(os.path.join(folder, "**", "manifest.json"), recursive=True):
+        runs = (folder, *glob.glob(os.path.join(folder, "fold_*")))
+        if any(os.path.exists(os.path.join(run, "manifest.json")) for run in runs):
             shutil.rmtree(folder)  # It, or one of its folds, was interrupted after its end and before it was counted.
         console.console.print(f"trial {trial.trial_id}  {_shown(values_of(trial))}", style="bold", markup=False)
         begin = time.monotonic()
