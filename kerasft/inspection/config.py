@@ -21,8 +21,9 @@ PACKAGES = ("keras", "keras_hub", "keras_nlp", "keras_cv", "keras_cv.models", "k
 REFUSED = ("Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "__typespec__")
 ELSEWHERE = re.compile(r"[/~\\]|[A-Za-z]:[\\/]|[A-Za-z][A-Za-z0-9+.-]*://")
 VOCABULARIES = ("vocabulary", "merges", "proto", "file", "path", "filename", "filepath")
-# Keys that say how often something with weights is repeated, such as `num_layers` or `stackwise_num_repeats`.
-COUNTS = re.compile(r"(^|_)(layers|depths?|repeats|blocks|experts|stages)$")
+# Keys that say how often something with weights is repeated, such as `num_layers` or `stackwise_num_repeats`, but not
+# Qwen2's `max_window_layers`, whose default of 28 small models keep.
+COUNTS = re.compile(r"(^|(?<!max_window)_)(layers|depths?|repeats|blocks|experts|stages)$")
 SIDES = ("rank", "width", "length")  # Arguments of methods that are a side of a weight.
 OWN = "load such a file in code of yours and give the object: backbone=model"
 

@@ -50,7 +50,9 @@ def test_the_rest_is_refused(named, message):
 
 
 def test_blocks_are_counted_against_arrays():
-    config.check_counts({"num_layers": 12, "depths": [2, 9], "rope_max_wavelength": 10**6}, 12, "config.json")
+    config.check_counts(
+        {"num_layers": 12, "depths": [2, 9], "rope_max_wavelength": 10**6, "max_window_layers": 28}, 12, "config.json"
+    )
     for found in ({"num_layers": 13}, {"config": {"stackwise_num_repeats": [1, 13]}}, {"num_hidden_layers": 1e9}):
         with pytest.raises(UserError, match="there are only 12 arrays of weights. Received: "):
             config.check_counts(found, 12, "config.json")
