@@ -64,9 +64,9 @@ def scored(data, test):
         accuracies = []
         for number, variant in enumerate(variants):
             arguments = {**recipes.fill(recipe, {"variant": variant}), "directory": f"{folder}/{number}"}
-            given = recipes.arguments_of(arguments, kerasft.FineTuner.fit)
-            tuner = kerasft.FineTuner(**{key: value for key, value in arguments.items() if key not in given})
-            tuner.fit(**given)
+            given, for_fit = recipes.parted(arguments, kerasft.FineTuner.fit)
+            tuner = kerasft.FineTuner(**given)
+            tuner.fit(**for_fit)
             accuracies.append(tuner.evaluate(test)["accuracy"].value)
             keras.utils.clear_session()
             gc.collect()

@@ -126,6 +126,12 @@ def arguments_of(recipe, call):
     return {key: value for key, value in recipe.items() if key in names}
 
 
+def parted(recipe, call):
+    """Returns the part of a recipe that is no argument of `call`, and the part that is."""
+    arguments = arguments_of(recipe, call)
+    return {key: value for key, value in recipe.items() if key not in arguments}, arguments
+
+
 def fill(recipe, values):
     """Returns the recipe with the value of each path in `values`, a dict such as `{"method.blocks": 4}`.
 

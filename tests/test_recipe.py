@@ -141,6 +141,9 @@ def test_write_and_read_are_inverse(tmp_path):
 def test_arguments_of_and_fill():
     both = {**GOOD, "epochs": 2, "labels": ["a", "b"]}
     assert recipe.arguments_of(both, Tuner.fit) == {"data": "reviews.csv", "epochs": 2}
+    rest, arguments = recipe.parted(both, Tuner.fit)
+    assert arguments == recipe.arguments_of(both, Tuner.fit)
+    assert rest == {key: value for key, value in both.items() if key not in ("data", "epochs")}
     filled = recipe.fill({"method": {"name": "freeze", "blocks": {"choice": [1]}}}, {"method.blocks": 1, "epochs": 3})
     assert filled == {"method": {"name": "freeze", "blocks": 1}, "epochs": 3}
 

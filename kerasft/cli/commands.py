@@ -270,8 +270,8 @@ def _shrunk(recipe):
 def _fit(recipe):
     from kerasft import FineTuner
 
-    arguments = recipes.arguments_of(recipe, FineTuner.fit)
-    tuner = FineTuner(**{key: value for key, value in recipe.items() if key not in arguments})
+    given, arguments = recipes.parted(recipe, FineTuner.fit)
+    tuner = FineTuner(**given)
     try:
         tuner.fit(**arguments)
     except Interrupted as interrupted:

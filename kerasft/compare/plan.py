@@ -166,8 +166,7 @@ def _check(variants):
 
 
 def _tuner(recipe):
-    arguments = recipes.arguments_of(recipe, FineTuner.fit)
-    given = {key: value for key, value in recipe.items() if key not in arguments}
+    given, _ = recipes.parted(recipe, FineTuner.fit)
     if given.get("precision", "auto") == "auto":  # To find out would take hold of the devices, which the runs need.
         given["precision"] = "float32"
     return FineTuner(**given)

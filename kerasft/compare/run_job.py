@@ -58,8 +58,8 @@ def main(job, began):
 
 
 def _fitted(job, record, began):
-    arguments = recipes.arguments_of(job.recipe, FineTuner.fit)
-    tuner = FineTuner(**{key: value for key, value in job.recipe.items() if key not in arguments})
+    given, arguments = recipes.parted(job.recipe, FineTuner.fit)
+    tuner = FineTuner(**given)
     try:
         tuner.pretrained  # noqa: B018
     except UserError:

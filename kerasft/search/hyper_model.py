@@ -10,7 +10,8 @@ import numpy as np
 from kerasft import recipe as recipes
 from kerasft.errors import UserError
 from kerasft.fine_tuner import FineTuner
-from kerasft.pipeline import clean, split
+from kerasft.pipeline import clean
+from kerasft.training import tables
 
 DATA = ("data", "validation_data", "validation_split")
 
@@ -43,10 +44,9 @@ class HyperModel(keras_tuner.HyperModel):
         first, _ = _made(recipes.fill(recipe, {path: _first(found) for path, found in self.ranges.items()}))
         given = (data["data"], data.get("validation_data"), data.get("validation_split", 0.0))
         train, validation = first.frames(*given, clean.Quarantine(recipe.get("max_bad_rows", 0.0)))
-        content = [name for name in first.task.inputs if name in train]
         self.parts = [(train, validation)]
         if folds:
-            self.parts = split.folds(train, folds, first.arguments["seed"], first.task.strata, content)
+            self.parts = tables.folds(first.task, first.arguments["seed"], train, folds)
         self.recipe = _without_columns(recipe) | first.task.learned
         self.objective, self.name_of_run = keras_tuner.Objective(*first.task.monitor), first.name
         first.preprocessor  # noqa: B018  (a backbone that cannot be had stops the search, not each trial)
@@ -111,8 +111,8 @@ def _check(recipe, folds):
 
 def _made(recipe):
     """Returns the recipe's FineTuner and the arguments for its `fit`."""
-    arguments = recipes.arguments_of(recipe, FineTuner.fit)
-    return FineTuner(**{key: value for key, value in recipe.items() if key not in arguments}), arguments
+    given, arguments = recipes.parted(recipe, FineTuner.fit)
+    return FineTuner(**given), arguments
 
 
 def _without_columns(recipe):

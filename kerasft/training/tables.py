@@ -2,8 +2,7 @@
 
 from kerasft.data import base as data_sources
 from kerasft.errors import UserError
-from kerasft.pipeline import clean
-from kerasft.pipeline.split import split
+from kerasft.pipeline import clean, split
 
 
 def read(task, seed, data, validation_data=None, validation_split=0.0, quarantine=None):  # noqa: PLR0913
@@ -25,11 +24,21 @@ def read(task, seed, data, validation_data=None, validation_split=0.0, quarantin
     train = task.prepare(data_sources.load(data), quarantine=quarantine)
     for problems, what in task.oddities(train):
         clean.warn(problems, what)
-    content = [name for name in task.inputs if name in train]
+    content = _content(task, train)
     if validation_split:
-        return split(train, validation_split, seed, label=task.strata, content=content)
+        return split.split(train, validation_split, seed, label=task.strata, content=content)
     if validation_data is None:
         return train, None
     validation = task.prepare(data_sources.load(validation_data), quarantine=quarantine)
     clean.warn(clean.duplicates(train, validation, content), "validation examples that are also trained on")
     return train, validation
+
+
+def folds(task, seed, frame, count):
+    """Returns `count` pairs `(train, validation)` of a table that was read; each row is validated on once."""
+    return split.folds(frame, count, seed, label=task.strata, content=_content(task, frame))
+
+
+def _content(task, frame):
+    """Returns the columns whose equal rows must stay together."""
+    return [name for name in task.inputs if name in frame]
