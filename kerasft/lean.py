@@ -56,7 +56,7 @@ def reading_first_token(block):
 @tf.custom_gradient
 def exact_gelu(x):
     """GELU with erf; keeps only its slope for the backward pass. Source: https://arxiv.org/abs/1606.08415."""
-    wide = tf.cast(x, tf.float32)
+    wide = _widened(x)
     scaled = 0.7071067811865476 * wide
     cumulative = 0.5 + 0.5 * tf.math.erf(scaled)
     slope = tf.cast(cumulative + 0.3989422804014327 * wide * tf.exp(-scaled * scaled), x.dtype)
@@ -66,7 +66,7 @@ def exact_gelu(x):
 @tf.custom_gradient
 def approximate_gelu(x):
     """GELU with tanh; keeps only its slope for the backward pass. Source: https://arxiv.org/abs/1606.08415."""
-    wide = tf.cast(x, tf.float32)
+    wide = _widened(x)
     square = wide * wide
     curve = 0.5 + 0.5 * tf.tanh(wide * (0.7978845608028654 + 0.035677408136300125 * square))
     inner = wide * (1.5957691216057308 + 0.21406444881780074 * square)
@@ -93,13 +93,13 @@ def layer_normalization(x, scale, shift, epsilon):
 
     Source: Ba, Kiros & Hinton 2016, https://arxiv.org/abs/1607.06450.
     """
-    wide = tf.cast(x, tf.float32)
+    wide = _widened(x)
     centred = wide - tf.reduce_mean(wide, -1, keepdims=True)
     inverse = tf.math.rsqrt(tf.reduce_mean(tf.square(centred), -1, keepdims=True) + epsilon)
     normal = centred * inverse
 
     def gradient(upstream):
-        upstream = tf.cast(upstream, tf.float32)
+        upstream = _widened(upstream)
         rows = tuple(range(upstream.shape.rank - 1))
         scaled = upstream * scale
         along = tf.reduce_mean(scaled * normal, -1, keepdims=True)
@@ -109,9 +109,14 @@ def layer_normalization(x, scale, shift, epsilon):
     return tf.cast(normal * scale + shift, x.dtype), gradient
 
 
+def _widened(x):
+    """Returns `x` in float32, or as it is in float64."""
+    return x if x.dtype == tf.float64 else tf.cast(x, tf.float32)
+
+
 def _call_layer_normalization(layer, inputs):
     x = tf.cast(inputs, layer.compute_dtype)
-    scale, shift = (tf.cast(tf.convert_to_tensor(v), tf.float32) for v in (layer.gamma, layer.beta))
+    scale, shift = (_widened(tf.convert_to_tensor(v)) for v in (layer.gamma, layer.beta))
     return layer_normalization(x, scale, shift, layer.epsilon)
 
 

@@ -33,6 +33,13 @@ def test_gelu(approximate):
     assert_equal(ours, lambda x: keras.activations.gelu(x, approximate=approximate), X)
 
 
+def test_float64_is_kept():
+    x, scale = tf.cast(X, tf.float64) / 3, tf.ones(16, tf.float64)
+    reference = keras.layers.LayerNormalization(epsilon=1e-12, dtype="float64")(x)
+    np.testing.assert_allclose(lean.layer_normalization(x, scale, 0 * scale, 1e-12), reference, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(lean.exact_gelu(x), 0.5 * x * (1 + tf.math.erf(x / 2**0.5)), rtol=1e-12)
+
+
 def test_dropout_drops_its_share_and_keeps_the_mean():
     x = tf.ones((500, 401))
     with tf.GradientTape() as tape:

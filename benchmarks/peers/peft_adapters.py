@@ -44,7 +44,7 @@ def write(folder):
         whole.save_pretrained(base)
         model = AutoModel.from_pretrained(base)
         np.savez(folder / kind / "inputs.npz", **inputs(vocabulary_size))
-        save_hidden(model, folder / kind / "base.npy")
+        save_hidden(model, folder / kind / "base")
         for variant, options in VARIANTS.items():
             adapted = get_peft_model(AutoModel.from_pretrained(base), lora_config(model, options))
             for name, weight in adapted.named_parameters():
@@ -53,7 +53,7 @@ def write(folder):
                 elif "magnitude" in name:
                     weight.data.mul_(torch.empty_like(weight).uniform_(0.5, 2.0))
             adapted.save_pretrained(folder / kind / variant / "theirs")
-            save_hidden(adapted, folder / kind / variant / "theirs.npy")
+            save_hidden(adapted, folder / kind / variant / "theirs")
 
 
 def read(folder):
@@ -61,7 +61,7 @@ def read(folder):
         for variant in VARIANTS:
             model = AutoModel.from_pretrained(folder / kind / "base")
             adapted = PeftModel.from_pretrained(model, folder / kind / variant / "ours")
-            save_hidden(adapted, folder / kind / variant / "ours.npy")
+            save_hidden(adapted, folder / kind / variant / "ours")
 
 
 def lora_config(model, options):
@@ -73,10 +73,10 @@ def lora_config(model, options):
 
 def save_hidden(model, path):
     arrays = np.load(next(parent / "inputs.npz" for parent in path.parents if (parent / "inputs.npz").exists()))
-    model.eval()
-    with torch.no_grad():
-        hidden = model(**{name: torch.tensor(array) for name, array in arrays.items()}).last_hidden_state
-    np.save(path, hidden.numpy())
+    for dtype in (torch.float32, torch.float64):
+        with torch.no_grad():
+            outputs = model.eval().to(dtype)(**{name: torch.tensor(array) for name, array in arrays.items()})
+        np.save(path.with_suffix(f".{str(dtype).removeprefix('torch.')}.npy"), outputs.last_hidden_state.numpy())
 
 
 def inputs(vocabulary_size):
