@@ -71,7 +71,7 @@ def scored(data, test):
             keras.utils.clear_session()
             gc.collect()
         found = search(recipe, tuner="grid", folds=FOLDS, directory=f"{folder}/search")
-    chosen = variants.index(json.loads(found.trials[0]["variant"]))
+    chosen = variants.index(json.loads(found.chosen["variant"]))
     return {"accuracies": accuracies, "chosen": chosen}
 
 

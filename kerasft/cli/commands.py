@@ -312,6 +312,8 @@ def _print_trials(result):
     if not any(row["error"] for row in rows):
         rows = [{name: value for name, value in row.items() if name != "error"} for row in rows]
     _print_table(list(rows[0]), [[_shown(cell) for cell in row.values()] for row in rows])
+    if result.chosen != result.trials[0]:
+        print(f"chosen       trial {result.chosen['trial']}, within one standard error of the first and before it")
 
 
 def _print_table(names, rows):

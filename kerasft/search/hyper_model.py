@@ -64,7 +64,7 @@ class HyperModel(keras_tuner.HyperModel):
         """Trains what `build` made last and returns its `keras.callbacks.History`.
 
         With folds it holds one score of each kind, of all rows, after the last epoch: each fold is fitted as all the
-        data will be, which leaves nothing to stop early by.
+        data will be, which leaves nothing to stop early by; and the `standard_error` of the objective's.
 
         Args:
             directory: path of the run folder, or None for one under `saved_models/`.
@@ -83,10 +83,11 @@ class HyperModel(keras_tuner.HyperModel):
             self.tuner.fit(train, directory=folder, **given)
             logs.append(self.tuner.model.evaluate(self.tuner.batches(validation), verbose=0, return_dict=True))
         rows = [len(validation) for _, validation in self.parts]
+        scores = {f"val_{name}": [log[name] for log in logs] for name in logs[0]}
         history = keras.callbacks.History()
-        history.history = {
-            f"val_{name}": [float(np.average([log[name] for log in logs], weights=rows))] for name in logs[0]
-        }
+        history.history = {name: [float(np.average(found, weights=rows))] for name, found in scores.items()}
+        deviation = np.std(scores[self.objective.name], ddof=1)
+        history.history["standard_error"] = [float(deviation / np.sqrt(len(rows)))]
         return history
 
 

@@ -31,14 +31,17 @@ class Result:
     """What a search found.
 
     Attributes:
-        best: dict. The recipe with the values of the best trial; `FineTuner` and `fit` take its items.
-        score: float. The best trial's validation metric, at its best epoch.
+        best: dict. The recipe with the values of the chosen trial; `FineTuner` and `fit` take its items.
+        chosen: dict. The row in `trials` of that trial: of the best; with folds, of those within one standard error of
+            the best, the one whose choices come first in the recipe.
+        score: float. Its validation metric, at its best epoch.
         trials: list of dicts, the best first: `rank`, `trial`, the value of each range by its path, the metric by its
-            name, `seconds`, and `error` of one that failed.
+            name (with folds, its `standard_error`), `seconds`, and `error` of one that failed.
         directory: str. Holds `trials.csv`, `best_recipe.yaml` and TensorBoard's logs of every trial.
     """
 
     best: dict
+    chosen: dict
     score: float
     trials: list
     directory: str
@@ -59,6 +62,7 @@ def search(recipe, tuner="random", trials=None, directory=None, seed=0, folds=No
         seed: int. Of the choice of values; each trial's own seed is the recipe's.
         folds: int, 2 or more, or None. In place of data to validate on, for few examples: they are parted so, each
             trial is fitted as many times, and its score, after the last epoch, is of all, each held back once.
+            Their differences are often chance: write choices in the order in which you would take them without.
 
     Returns: Result.
     Raises: UserError if the recipe or the data cannot be used at all, `directory` holds another search, or every trial
@@ -118,7 +122,8 @@ def _result(made, recipe, directory):
     rows = trials_module.table(made.oracle)
     if rows[0]["error"]:
         raise UserError(f"All {len(rows)} trials failed, see {directory}/trials.csv. The first: {rows[0]['error']}")
-    best = made.oracle.trials[rows[0]["trial"]].hyperparameters
+    chosen = trials_module.chosen(made.oracle, rows)
+    best = made.oracle.trials[chosen["trial"]].hyperparameters
     values = made.hypermodel.values(best)
     if "tuner/epochs" in best.values:
         values["epochs"] = best.values["tuner/epochs"]
@@ -126,9 +131,9 @@ def _result(made, recipe, directory):
     filled = {key: filled.get(key, recipe.get(key)) for key in (*recipe, *filled) if key != recipes.VARIANT}
     name = made.oracle.objective.name
     path = os.path.join(directory, "best_recipe.yaml")
-    comment = f"{name} {rows[0][name]:.4f}, the best of {len(rows)} trials\nkerasft fit {path}"
+    comment = f"{name} {chosen[name]:.4f}, number {chosen['rank']} of {len(rows)} trials\nkerasft fit {path}"
     recipes.write(_writable(filled), path, comment)
-    return Result(filled, rows[0][name], rows, directory)
+    return Result(filled, chosen, chosen[name], rows, directory)
 
 
 def _writable(recipe):

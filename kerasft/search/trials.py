@@ -10,6 +10,7 @@ import shutil
 import time
 
 import keras
+import keras_tuner
 
 from kerasft import console, files
 
@@ -36,7 +37,8 @@ class Trials:
         _keep_logs(folder)
         objective = self.oracle.objective
         best = max(logs[objective.name]) if objective.direction == "max" else min(logs[objective.name])
-        return {objective.name: best, "seconds": time.monotonic() - begin}
+        error = {name: logs[name][0] for name in ("standard_error",) if name in logs}
+        return {objective.name: best, **error, "seconds": round(time.monotonic() - begin, 1)}
 
     def _fitted(self, trial, folder):
         hp = trial.hyperparameters
@@ -63,12 +65,34 @@ def table(oracle):
     name, sign = oracle.objective.name, -1 if oracle.objective.direction == "max" else 1
     ended = [oracle.trials[trial_id] for trial_id in oracle.end_order]
     ended.sort(key=lambda trial: sign * trial.score if _is_whole(trial) else math.inf)
+    has_folds = any(trial.metrics.exists("standard_error") for trial in ended)
+    measured = (*(["standard_error"] if has_folds else []), "seconds")
     rows = []
     for rank, trial in enumerate(ended, start=1):
-        seconds = round(trial.metrics.get_best_value("seconds"), 1) if _is_whole(trial) else None
-        row = {"rank": rank, "trial": trial.trial_id, **values_of(trial)}
-        rows.append(row | {name: trial.score if _is_whole(trial) else None, "seconds": seconds, "error": reason(trial)})
+        is_whole = _is_whole(trial)
+        row = {"rank": rank, "trial": trial.trial_id, **values_of(trial), name: trial.score if is_whole else None}
+        row |= {key: trial.metrics.get_best_value(key) if is_whole else None for key in measured}
+        rows.append(row | {"error": reason(trial)})
     return rows
+
+
+def chosen(oracle, rows):
+    """Returns the row of `table` to take: the first; with folds, of those within one standard error of it, the one
+    whose choices come first in the recipe.
+
+    Source: Breiman, Friedman, Olshen & Stone 1984, Classification and Regression Trees, section 3.4.3.
+    """
+    name, best = oracle.objective.name, rows[0]
+    if "standard_error" not in best:
+        return best
+    near = [row for row in rows if not row["error"] and abs(row[name] - best[name]) <= best["standard_error"]]
+    return min(near, key=lambda row: _places(oracle.trials[row["trial"]].hyperparameters))
+
+
+def _places(hp):
+    """Returns the place of each chosen value among its choices."""
+    choices = [found for found in hp.space if isinstance(found, keras_tuner.engine.hyperparameters.Choice)]
+    return [list(found.values).index(hp.values[found.name]) for found in choices]
 
 
 def values_of(trial):

@@ -157,7 +157,7 @@ def test_search_prints_the_table_and_fits_the_best(kerasft, files, monkeypatch, 
 
     def search(recipe, **settings):
         asked.append(settings)
-        return module.Result({"learning_rate": 3.21e-05}, 0.75, rows, "s")
+        return module.Result({"learning_rate": 3.21e-05}, rows[0], 0.75, rows, "s")
 
     monkeypatch.setattr(module, "search", search)
     monkeypatch.setattr("kerasft.cli.commands._fit", fitted.append)
@@ -176,6 +176,11 @@ def test_search_prints_the_table_and_fits_the_best(kerasft, files, monkeypatch, 
     ]
     kerasft("search", "r.yaml", "--tuner", "grid", "--fit-best")
     assert fitted == [{"learning_rate": 3.21e-05}]
+    first = {"rank": 1, "trial": "2", "learning_rate": 1e-3, "val_accuracy": 0.8, "seconds": 2.0, "error": None}
+    rows.insert(0, first)
+    monkeypatch.setattr(module, "search", lambda recipe, **settings: module.Result({}, rows[1], 0.75, rows, "s"))
+    _, out, _ = kerasft("search", "r.yaml", "learning_rate={choice: [1e-5, 1e-3]}", "--folds", 3)
+    assert "chosen       trial 1, within one standard error of the first and before it" in out
 
 
 def test_presets_lists_and_filters(kerasft):

@@ -4,10 +4,12 @@ import math
 import os
 import types
 
+import keras_tuner
 import pytest
 
 from kerasft import recipe as recipes
 from kerasft.errors import UserError
+from kerasft.search import trials
 from kerasft.search.hyper_model import HyperModel
 from kerasft.search.search import search
 
@@ -65,7 +67,7 @@ def test_the_best_recipe_has_no_ranges_and_its_command_on_top(recipe, tmp_path, 
     assert best["method"] == {"name": "freeze", "blocks": result.trials[0]["method.blocks"]}
     assert (best["data"], best["validation_split"], best["epochs"]) == (recipe["data"], 0.25, 1)
     top = path.read_text(encoding="utf-8").splitlines()[:2]
-    assert top == [f"# val_accuracy {result.score:.4f}, the best of 2 trials", f"# kerasft fit {path}"]
+    assert top == [f"# val_accuracy {result.score:.4f}, number 1 of 2 trials", f"# kerasft fit {path}"]
 
 
 def test_of_a_trial_only_the_logs_stay(recipe, tmp_path, fits):
@@ -189,9 +191,27 @@ def test_variants_are_tried_as_a_whole_with_folds(recipe, tmp_path):
     result = search(recipe, tuner="grid", directory=tmp_path / "s", folds=2)
     assert sorted(row["variant"] for row in result.trials) == sorted(map(json.dumps, variants))
     assert not any(row["error"] for row in result.trials)
-    chosen = json.loads(result.trials[0]["variant"])
+    assert result.chosen in result.trials and result.score == result.chosen["val_accuracy"]
+    chosen = json.loads(result.chosen["variant"])
     assert {key: result.best[key] for key in chosen} == chosen
     assert "variant" not in result.best and "validation_split" not in result.best
     assert len(list((tmp_path / "s").glob("trial_*/fold_*/logs"))) == 4
     again = search(recipe, tuner="grid", directory=tmp_path / "s", folds=2)
     assert again == result
+
+
+@pytest.mark.parametrize(("error", "taken"), [(0.02, "1"), (0.06, "0"), (0.2, "2")])
+def test_with_folds_the_recipes_first_of_those_within_one_standard_error_is_taken(error, taken):
+    scores = {"0": 0.85, "1": 0.9, "2": 0.75, "3": 0.86}
+    made = {}
+    for trial, variant in zip(scores, ("b", "c", "a", "c"), strict=True):
+        hp = keras_tuner.HyperParameters()
+        hp.Choice("variant", ["a", "b", "c"])
+        hp.values["variant"] = variant
+        made[trial] = types.SimpleNamespace(hyperparameters=hp)
+    oracle = types.SimpleNamespace(objective=keras_tuner.Objective("val_accuracy", "max"), trials=made)
+    ranked = sorted(scores, key=scores.get, reverse=True)
+    rows = [{"trial": name, "val_accuracy": scores[name], "standard_error": error, "error": None} for name in ranked]
+    rows.append({"trial": "4", "val_accuracy": None, "standard_error": None, "error": "diverged"})
+    assert trials.chosen(oracle, rows)["trial"] == taken
+    assert trials.chosen(oracle, [{**rows[0], "standard_error": 0.0}, *rows[1:]])["trial"] == "1"
