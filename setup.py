@@ -50,6 +50,7 @@ setup(
         "pyarrow>=20,<27",
         "scikit-learn>=1.7,<2",
         "scipy>=1.15,<2",
+        "sacrebleu>=2.5,<3",
         "matplotlib>=3.10,<4",
         "pillow>=11,<14",
         "PyYAML>=6.0.2,<7",

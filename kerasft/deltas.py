@@ -11,14 +11,17 @@ from kerasft.errors import UserError
 
 LINEAR = (keras.layers.Dense, keras.layers.EinsumDense)
 # How KerasHub's backbones end the paths of their projections.
-QUERY = r"(^|/)q(uery)?(_proj|_dense|_dense_layer)?$"
-KEY = r"(^|/)k(ey)?(_proj|_dense|_dense_layer)?$"
-VALUE = r"(^|/)v(alue)?(_proj|_dense|_dense_layer)?$"
-ATTENTION_OUTPUT = r"(^|/)(attention_output|o_proj|o_dense_layer)$|attention/output_dense$"
+QUERY = r"(^|/)q(uery)?(_proj(ector)?|_dense|_dense_layer)?$"
+KEY = r"(^|/)k(ey)?(_proj(ector)?|_dense|_dense_layer)?$"
+VALUE = r"(^|/)v(alue)?(_proj(ector)?|_dense|_dense_layer)?$"
+ATTENTION_OUTPUT = r"(^|/)(attention_output|o_proj|o_dense_layer)$|attention/output_(dense|projector)$"
 FEED_FORWARD_INPUT = (
-    r"(feedforward_intermediate_dense|ffw_gating|mlp_intermediate_dense|up_proj|mlp/dense_1)$|\d/intermediate_dense$"
+    r"(feedforward_intermediate_dense|ffw_gating|mlp_intermediate_dense|up_proj|mlp/dense_1)$"
+    r"|\d/(intermediate_dense|input_projector)$"
 )
-FEED_FORWARD_OUTPUT = r"(feedforward_output_dense|ffw_linear|mlp_output_dense|down_proj|mlp/dense_2)$|\d/output_dense$"
+FEED_FORWARD_OUTPUT = (
+    r"(feedforward_output_dense|ffw_linear|mlp_output_dense|down_proj|mlp/dense_2)$|\d/output_(dense|projector)$"
+)
 
 
 class Delta(keras.layers.Layer):
@@ -148,8 +151,13 @@ def choose(model, pattern, kinds=LINEAR):
 
 
 def reserve(preprocessor, length, method):
-    """Puts `length` tokens in front of each text, for `put_in_front` to replace. Raises UserError without room."""
+    """Puts `length` tokens in front of each text, for `put_in_front` to replace.
+
+    Raises: UserError without room, or for an encoder with a decoder, which share the embeddings of their tokens.
+    """
     marks = preprocessor.marks
+    if "decoder_token_ids" in preprocessor.inputs:
+        raise UserError(f"{method} needs an encoder or a decoder alone. Received: method={method!r}, and both")
     if length + sum(map(len, marks.values())) >= preprocessor.sequence_length:
         raise UserError(
             f"{method}: no room for the text is left. Received: length={length}, "

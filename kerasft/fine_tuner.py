@@ -294,7 +294,8 @@ class FineTuner(Adapters):
         scored = self.task.targets(frame), self.outputs(frame)
         if calibrate:
             self.task.calibrate(*scored)
-        evaluation = module.evaluate(*scored, frame=frame, **self.task.evaluation_arguments())
+        answers = {"answers": self.task.answers(self.decoded(frame))} if self.task.compares_answers else {}
+        evaluation = module.evaluate(*scored, frame=frame, **answers, **self.task.evaluation_arguments())
         if self.directory:
             run_folder.write_report(self, evaluation, frame)
         return evaluation

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasft import frozen, lean, steps, weights
+from kerasft import frozen, lean, steps, surgery, weights
 from kerasft.errors import UserError
 
 PARTS_APART = 65537  # Between the seeds of two parts of a batch: more than there are replicas.
@@ -42,6 +42,7 @@ class FineTunedModel(keras.Model):
         found = features(backbone)
         outputs = head({name: found[name] for name in head.reads})
         super().__init__(inputs=backbone.input, outputs=outputs, **kwargs)
+        surgery.name_by_place(self)
         self.head_name = head.name
         self.local = threading.local()  # `counted`: weights of the positions of the batch that is being computed.
         self.objectives = list(objectives)
@@ -263,17 +264,20 @@ def by_position(outputs):
 def features(backbone):
     """Returns what a head reads, as symbolic tensors, whatever the backbone's architecture.
 
-    Text: `{"tokens": (batch, length, width), "mask": (batch, length)}`, and `"pooled": (batch, width)` where the
-    backbone has such an output. Image: `{"image": (batch, height, width, channels)}`, or `(batch, patches, channels)`.
+    Text: `{"tokens": (batch, length, width), "mask": (batch, length)}`, those of the decoder where there is an encoder
+    too, and `"pooled": (batch, width)` where the backbone has such an output. Image: `{"image": (batch, height, width,
+    channels)}`, or `(batch, patches, channels)`.
 
     Raises: UserError if the backbone has another output than one of tokens or one of an image.
     """
     outputs = backbone.output
     if not isinstance(outputs, dict):
         outputs = {"sequence_output": outputs}
+    if "decoder_sequence_output" in outputs:
+        return {"tokens": outputs["decoder_sequence_output"], "mask": backbone.input["decoder_padding_mask"]}
     if "sequence_output" not in outputs:
         raise UserError(
-            "The backbone must be an encoder or a decoder, not both, with one output for the tokens or the image. "
+            "The backbone must have an output for the tokens or the image. "
             f"Received: {backbone.name!r} with the outputs {', '.join(outputs)}"
         )
     tokens = outputs["sequence_output"]

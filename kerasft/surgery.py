@@ -156,6 +156,20 @@ def all_layers(model):
     return list(model._flatten_layers(include_self=False))
 
 
+def name_by_place(model):
+    """Names T5's normalisations by what they are of their block.
+
+    KerasHub gives them no name, and so Keras one by how many there were in the process before: no file of weights of
+    another process would fit. Ends when KerasHub names them.
+    """
+    for block in all_layers(model):
+        for place, layer in vars(block).items():
+            if type(layer).__name__ == "T5LayerNorm" and layer.name.startswith("t5_layer_norm"):
+                layer.name, layer._path = place, f"{block.path}/{place}"
+                for weight in layer.weights:
+                    weight._path = f"{layer.path}/{weight.name}"
+
+
 def add_sublayer(layer, sublayer):
     """Makes `sublayer` a part of a layer that is built already, which Keras forbids but does itself for LoRA."""
     layer._tracker.unlock()

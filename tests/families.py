@@ -13,6 +13,7 @@ TEXTS = (
 CAUSAL = ("gpt2", "llama", "llama3", "qwen", "gemma", "mistral", "opt", "bloom", "qwen3", "phi3", "smollm3", "gemma3")
 ENCODERS = ("bert", "distil_bert", "roberta", "albert", "deberta_v3", "xlm_roberta", "electra", "f_net", "roformer_v2")
 FAMILIES = (*ENCODERS, *CAUSAL)
+ENCODER_DECODERS = ("bart", "t5")
 
 SMALL = {"num_layers": 2, "num_heads": 2, "hidden_dim": 16, "intermediate_dim": 32}
 GROUPED = {"num_layers": 2, "num_query_heads": 2, "num_key_value_heads": 1, "hidden_dim": 16, "intermediate_dim": 32}
@@ -236,3 +237,18 @@ def _smollm3():
         rope_theta=10000.0, partial_rotary_factor=1.0,
     )  # fmt: skip
     return backbone, _models().SmolLM3Tokenizer(vocabulary=vocabulary, merges=merges)
+
+
+def _bart():
+    vocabulary, merges = byte_pairs("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+    backbone = _models().BartBackbone(len(vocabulary), dropout=0.0, max_sequence_length=96, **SMALL)
+    return backbone, _models().BartTokenizer(vocabulary=vocabulary, merges=merges)
+
+
+def _t5():
+    proto = _sentence_pieces(
+        model_type="word", pad_id=0, eos_id=1, unk_id=2, bos_id=-1, pad_piece="<pad>", eos_piece="</s>",
+        unk_piece="<unk>",
+    )  # fmt: skip
+    tokenizer = _models().T5Tokenizer(proto=proto)
+    return _models().T5Backbone(tokenizer.vocabulary_size(), dropout=0.0, **SMALL), tokenizer

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasft.errors import UserError
 from kerasft.model import FineTunedModel, features
 from kerasft.objectives.base import Objective
 from kerasft.tasks._head import PooledHead
@@ -38,11 +37,12 @@ def test_features_of_a_decoder_and_of_an_image_backbone(tiny_gpt2, tiny_efficien
     assert features(tiny_efficientnet.backbone).keys() == {"image"}
 
 
-def test_an_encoder_decoder_is_refused():
+def test_of_an_encoder_decoder_the_decoders_tokens_are_features():
     small = {"num_layers": 1, "num_heads": 1, "hidden_dim": 4, "intermediate_dim": 4}
     bart = keras_hub.models.BartBackbone(vocabulary_size=8, **small)
-    with pytest.raises(UserError, match="must be an encoder or a decoder, not both.*Received: 'bart_backbone"):
-        features(bart)
+    found = features(bart)
+    assert found["tokens"] is bart.output["decoder_sequence_output"]
+    assert found["mask"] is bart.input["decoder_padding_mask"]
 
 
 def test_layers_keep_the_paths_of_the_backbone(tiny_bert, model):

@@ -11,12 +11,12 @@ def talk(tuner, lines):
     """Answers each line, with all that was said before where the model has a chat template, and prints the answers.
 
     Args:
-        tuner: FineTuner of a task that generates. lines: iterable of str, such as `sys.stdin`.
+        tuner: FineTuner of a task that converses. lines: iterable of str, such as `sys.stdin`.
 
     Raises: UserError for another task.
     """
-    if not tuner.task.generates:
-        raise UserError(f"This run does not generate text. Received: task={tuner.arguments['task']!r}")
+    if not tuner.task.converses:
+        raise UserError(f"This run does not converse; causal_lm does. Received: task={tuner.arguments['task']!r}")
     turns = []
     _ask()
     for line in lines:

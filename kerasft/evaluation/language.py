@@ -69,7 +69,7 @@ def evaluate(targets, outputs, shown=None, frame=None, **resampling):
     Returns: `Evaluation`.
     Raises: UserError if a number is not finite, or no token counts.
     """
-    outputs = _checked(outputs, frame)
+    outputs = checked(outputs, frame)
     return Evaluation(
         examples=len(outputs),
         tokens=int(outputs[:, 2].sum()),
@@ -84,7 +84,7 @@ def picture(targets, outputs, shown=None):
 
 def example_scores(targets, outputs, shown=None):
     """Returns the name of the metric by which runs are compared, and `(rows,)` scores of which it is the mean."""
-    outputs = _checked(outputs, None)
+    outputs = checked(outputs, None)
     return "negative_cross_entropy_by_row", -outputs[:, 0] / np.maximum(outputs[:, 2], 1)
 
 
@@ -111,7 +111,7 @@ def exact(tokens, outputs, weights):
 MEASURES = {function.__name__: function for function in (perplexity, cross_entropy, token_accuracy, exact)}
 
 
-def _checked(outputs, frame):
+def checked(outputs, frame):
     outputs = np.asarray(outputs, "float64")
     if outputs.ndim != 2 or outputs.shape[1] != 3 or not outputs[:, 2].sum():
         raise UserError(f"outputs must be (rows, 3), with a token at least. Received: {outputs.shape}")

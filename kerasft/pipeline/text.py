@@ -154,13 +154,10 @@ class TokenizedText(Examples):
 
     def gather(self, rows, width):
         """Returns the backbone's inputs for these rows, each `(len(rows), width)` int32."""
-        columns = np.arange(width)
-        mask = columns < self.lengths[rows][:, None]
-        places = np.where(mask, self.offsets[rows][:, None] + columns, 0)
         made = {
-            "token_ids": lambda: np.where(mask, self.token_ids[places], self.preprocessor.pad_id),
-            "segment_ids": lambda: np.where(mask, self.segment_ids[places], 0),
-            "padding_mask": lambda: mask,
+            "token_ids": lambda: dense(self.token_ids, self.offsets, rows, width, self.preprocessor.pad_id),
+            "segment_ids": lambda: dense(self.segment_ids, self.offsets, rows, width),
+            "padding_mask": lambda: np.arange(width) < self.lengths[rows][:, None],
         }
         return {name: made[name]().astype("int32") for name in self.preprocessor.inputs}
 
@@ -189,6 +186,12 @@ class Parts(TokenizedText):
         sums = np.zeros((self.texts.max() + 1, made.shape[1]), made.dtype)
         np.add.at(sums, self.texts[np.concatenate(batches)], made)
         return sums
+
+
+def dense(values, offsets, rows, width, fill=0):
+    """Returns rows of a flat array as `(len(rows), width)`, filled up; row `i` is `[offsets[i]:offsets[i + 1]]`."""
+    inside = np.arange(width) < np.diff(offsets)[rows][:, None]
+    return np.where(inside, values[np.where(inside, offsets[rows][:, None] + np.arange(width), 0)], fill)
 
 
 def flat(rows):

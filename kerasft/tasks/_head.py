@@ -261,13 +261,14 @@ class NextTokenHead(keras.layers.Layer):
 
     reads: tuple[str, ...] = ("tokens",)
     pooling = None
+    scale = 1.0  # Of the features: T5's embeddings are larger than what it reads them with.
 
     def __init__(self, loss, name="head", **kwargs):
         super().__init__(name=name, **kwargs)
         self.scored = loss.scored
 
     def call(self, features, training=False):
-        return keras.ops.cast(features["tokens"], self.compute_dtype)
+        return keras.ops.cast(features["tokens"], self.compute_dtype) * self.scale
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape["tokens"])

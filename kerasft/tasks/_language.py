@@ -3,9 +3,13 @@
 from typing import Any, ClassVar
 
 import numpy as np
+import tensorflow as tf
 
-from kerasft import registry
-from kerasft.tasks._text import TextInputs
+from kerasft import deltas, quantization, registry
+from kerasft.errors import UserError
+from kerasft.pipeline import generation
+from kerasft.tasks._head import NextTokenHead
+from kerasft.tasks._text import EDGE_CASES, TextInputs
 
 
 class LanguageTask(TextInputs):
@@ -30,3 +34,69 @@ class LanguageTask(TextInputs):
 
     def metrics(self):
         return []
+
+
+class WritingTask(LanguageTask):
+    """Answers are texts, written token by token. A subclass says what is asked, and which generator writes.
+
+    Args:
+        max_new_tokens: int. sampler: str or dict.
+    """
+
+    head_class = NextTokenHead
+    generator: ClassVar[type[generation.Generator]]
+
+    def __init__(self, max_new_tokens, sampler, **kwargs):
+        super().__init__(**kwargs)
+        if not isinstance(max_new_tokens, int) or isinstance(max_new_tokens, bool) or max_new_tokens < 1:
+            raise UserError(f"max_new_tokens must be a whole number, 1 or more. Received: {max_new_tokens!r}")
+        generation.sampler(sampler)
+        self.max_new_tokens = max_new_tokens
+        self.sampler = sampler
+
+    def head(self, pretrained):
+        self._generator = self.generator(pretrained, self.sampler)
+        return super().head(pretrained)
+
+    def serve(self, model, preprocessor, texts):
+        return self.decode(self._generator(preprocessor, preprocessor.rows(texts)["token_ids"]), preprocessor)
+
+    def generated(self, model, preprocessor, frame):
+        """Returns what `decode` does for the rows of a frame."""
+        rows = self.asked(preprocessor, frame)
+        state = None if quantization.of(model) else "merged"  # Quantized kernels are made anew each time.
+        with deltas.merged(model):
+            found = self._generator.in_batches(preprocessor, rows, state)
+        return self.decode(found, preprocessor)
+
+    def snapshot(self, model, preprocessor, frame):
+        """Returns the same for few rows while the model is trained, with its deltas beside the weights, not in them."""
+        found = self._generator.in_batches(preprocessor, self.asked(preprocessor, frame), "training")
+        return self.decode(found, preprocessor)
+
+    def asked(self, preprocessor, frame):
+        """Returns the ids of what the generator is given for each row of a frame; ragged."""
+        raise NotImplementedError
+
+    def decode(self, outputs, preprocessor):
+        """Returns a text for each row, `(batch,)` strings, by the name of the target.
+
+        Args:
+            outputs: ragged `(batch, None)` int32, ids of tokens. preprocessor: that of the task.
+        """
+        texts = preprocessor.tokenizer.detokenize(outputs)
+        return {self.target: tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8")}
+
+    def answers(self, decoded):
+        """Returns the same as an array of str."""
+        found = [text.decode() for text in decoded[self.target].numpy()]
+        return {self.target: np.array(found, dtype=object)}
+
+    def edge_cases(self):
+        return self.frame_of(EDGE_CASES)
+
+    def evaluation_arguments(self):
+        return {"shown": self.shown}
+
+    def get_config(self):
+        return {**super().get_config(), "max_new_tokens": self.max_new_tokens, "sampler": self.sampler}

@@ -122,12 +122,25 @@ def check_sequence_length(length, least=8):
 
 
 def text_preprocessor(pretrained, sequence_length, kind=text.TextPreprocessor):
-    """Returns the layer of this kind for a backbone. Raises UserError for a length that it does not read."""
+    """Returns the layer of this kind for an encoder or a decoder. Raises UserError for a length that it does not read,
+    and for a backbone that is both.
+    """
+    if "token_ids" not in pretrained.backbone.input:
+        raise UserError(
+            f"An encoder with a decoder does one task, seq2seq. Received: backbone={pretrained.name!r}, another task"
+        )
+    return preprocessor_of_kind(kind, pretrained, marks(pretrained), sequence_length)
+
+
+def preprocessor_of_kind(kind, pretrained, marks, sequence_length):
+    """Returns the layer of this kind that puts these marks around texts. Raises UserError for a length beyond the
+    backbone's.
+    """
     limit = getattr(pretrained.backbone, "max_sequence_length", None) or math.inf
     length = sequence_length or min(limit, 512)
     if length > limit:
         raise UserError(f"{pretrained.name} reads {limit} tokens at most. Received: sequence_length={length}")
-    return kind(pretrained.converter, marks(pretrained), length, sorted(pretrained.backbone.input))
+    return kind(pretrained.converter, marks, length, sorted(pretrained.backbone.input))
 
 
 def marks(pretrained):

@@ -23,7 +23,8 @@ class Task:
         answers_rows: bool. Whether there is one output for each row, as some need; otherwise one for each word.
         scores_tokens: bool. Whether outputs are how likely the head finds the right tokens, and answers are made by
             `generated`.
-        generates: bool. Whether these answers are texts, written token by token.
+        converses: bool. Whether prompts and conversations are answered.
+        compares_answers: bool. Whether they are made for evaluation too, and compared with what is right.
         sampled: names of the columns of what `served` gives that are kept with a run; those of the inputs, if not said.
         labels: list of str, names of the classes, or None without classes or while they are unknown.
 
@@ -41,7 +42,8 @@ class Task:
     answers_rows: ClassVar[bool] = True
     rows_apart: ClassVar[bool] = True
     scores_tokens: ClassVar[bool] = False
-    generates: ClassVar[bool] = False
+    converses: ClassVar[bool] = False
+    compares_answers: ClassVar[bool] = False
     labels: list | None = None
 
     def __init__(self, dropout=0.1, columns=None):

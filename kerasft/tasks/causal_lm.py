@@ -8,19 +8,17 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from kerasft import deltas, quantization
 from kerasft.errors import UserError
 from kerasft.pipeline import clean, generation, prompts
-from kerasft.tasks._head import NextTokenHead
-from kerasft.tasks._language import LanguageTask
-from kerasft.tasks._text import EDGE_CASES, check_sequence_length, text_preprocessor
+from kerasft.tasks._language import WritingTask
+from kerasft.tasks._text import check_sequence_length, text_preprocessor
 
 LEAST = 8  # Tokens of a prompt that must have room.
 LEAD = 100  # Characters of a text that are its prompt, where one is needed.
 FORMS = {"messages": ("messages",), "prompt": ("prompt", "completion"), "text": ("text",)}
 
 
-class CausalLm(LanguageTask):
+class CausalLm(WritingTask):
     """Teaches a decoder to answer: from prompts and completions, from conversations, or from plain texts.
 
     Data have `prompt` and `completion`; or `messages`, lists of `{"role": …, "content": …}` with the roles `system`,
@@ -45,8 +43,8 @@ class CausalLm(LanguageTask):
     """
 
     target: ClassVar[str] = "completion"
-    generates: ClassVar[bool] = True
-    head_class = NextTokenHead
+    converses: ClassVar[bool] = True
+    generator = generation.Continuing
 
     def __init__(  # noqa: PLR0913
         self,
@@ -58,7 +56,7 @@ class CausalLm(LanguageTask):
         sequence_length=None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(max_new_tokens, sampler, **kwargs)
         if form not in (None, *FORMS):
             raise UserError(f"form must be one of {', '.join(FORMS)}. Received: form={form!r}")
         if template not in ("auto", None, *prompts.TEMPLATES):
@@ -67,15 +65,10 @@ class CausalLm(LanguageTask):
             )
         if not isinstance(system, (str, type(None))):
             raise UserError(f"system must be a text. Received: system={system!r}")
-        if not isinstance(max_new_tokens, int) or isinstance(max_new_tokens, bool) or max_new_tokens < 1:
-            raise UserError(f"max_new_tokens must be a whole number, 1 or more. Received: {max_new_tokens!r}")
         check_sequence_length(sequence_length, 16)
-        generation.sampler(sampler)
         self.form = form
         self.template = template
         self.system = system
-        self.max_new_tokens = max_new_tokens
-        self.sampler = sampler
         self.sequence_length = sequence_length
 
     # === Data ===
@@ -191,10 +184,6 @@ class CausalLm(LanguageTask):
             return [prompts.Piece(first, (), False), prompts.Piece(completion, (), True), end]
         return preprocessor.conversation([("user", first), ("assistant", completion)])
 
-    def head(self, pretrained):
-        self._generator = generation.Generator(pretrained, self.sampler)
-        return super().head(pretrained)
-
     # === Answers ===
 
     def signature(self):
@@ -202,22 +191,6 @@ class CausalLm(LanguageTask):
 
     def request(self, frame):
         return {"prompt": np.array(frame["prompt"].tolist(), dtype=object)}
-
-    def serve(self, model, preprocessor, prompt):
-        return self.decode(self._generator(preprocessor, preprocessor.rows(prompt)["token_ids"]), preprocessor)
-
-    def generated(self, model, preprocessor, frame):
-        """Returns what `decode` does for prompts, or conversations, of a frame."""
-        rows = self.asked(preprocessor, frame)
-        state = None if quantization.of(model) else "merged"  # Quantized kernels are made anew each time.
-        with deltas.merged(model):
-            found = self._generator.in_batches(preprocessor, rows, state)
-        return self.decode(found, preprocessor)
-
-    def snapshot(self, model, preprocessor, frame):
-        """Returns the same for few rows while the model is trained, with its deltas beside the weights, not in them."""
-        found = self._generator.in_batches(preprocessor, self.asked(preprocessor, frame), "training")
-        return self.decode(found, preprocessor)
 
     def asked(self, preprocessor, frame):
         """Returns the ids of prompts, or of conversations, of a frame, up to where answers begin; ragged."""
@@ -229,26 +202,6 @@ class CausalLm(LanguageTask):
         made = prompts.tokenize(preprocessor, pieces, room=self.max_new_tokens)
         return tf.RaggedTensor.from_row_splits(made.token_ids, made.offsets)
 
-    def decode(self, outputs, preprocessor):
-        """Returns `completion` (batch,), strings.
-
-        Args:
-            outputs: ragged `(batch, None)` int32, ids of tokens. preprocessor: that of the task.
-        """
-        texts = preprocessor.tokenizer.detokenize(outputs)
-        return {"completion": tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8")}
-
-    def answers(self, decoded):
-        """Returns `completion`, an array of str."""
-        found = [text.decode() for text in decoded["completion"].numpy()]
-        return {"completion": np.array(found, dtype=object)}
-
-    def edge_cases(self):
-        return self.frame_of(EDGE_CASES)
-
-    def evaluation_arguments(self):
-        return {"shown": self.shown}
-
     def get_config(self):
-        own = ("form", "template", "system", "max_new_tokens", "sampler", "sequence_length")
+        own = ("form", "template", "system", "sequence_length")
         return {**super().get_config(), **{name: getattr(self, name) for name in own}}

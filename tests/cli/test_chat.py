@@ -11,7 +11,7 @@ class Parrot:
 
     def __init__(self, template="chatml"):
         self.task = self.preprocessor = self
-        self.generates, self.template = True, template
+        self.converses, self.template = True, template
 
     def predict(self, inputs):
         (asked,) = inputs
@@ -29,5 +29,5 @@ def test_it_remembers_what_was_said_until_it_is_told_not_to(template, expected, 
 
 
 def test_another_task_is_refused(make_tiny):
-    with pytest.raises(UserError, match="does not generate text. Received: task='text_classification'"):
+    with pytest.raises(UserError, match="does not converse; causal_lm does. Received: task='text_classification'"):
         chat.talk(FineTuner("text_classification", make_tiny("bert"), labels=["a", "b"]), [])

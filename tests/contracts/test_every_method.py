@@ -12,6 +12,7 @@ from kerasft import deltas, registry, weights
 from kerasft.data import base as data_sources
 from kerasft.errors import UserError
 from kerasft.fine_tuner import FineTuner
+from tests import families
 
 ADJECTIVES = ("good", "bad", "great", "awful")
 ARGUMENTS = {
@@ -87,6 +88,9 @@ TASKS = {
         form="prompt",
         max_new_tokens=4,
     ),
+    "seq2seq": Case(
+        ["t5", "bart"], _rows(lambda w, n: {"text": f"{w} film {n}", "target": w}), needs_head=False, max_new_tokens=4
+    ),
     "text_embedding": Case(
         ["bert"], _rows(lambda w, n: {"text": f"a {w} film {n}", "text_pair": f"so {w}"}), needs_head=False
     ),
@@ -99,6 +103,7 @@ CASES = [
     for task, case in TASKS.items()
     if registry.find("tasks", task).modality in method.learning_rate
     if case.needs_head or name not in ("linear_probe", "lp_ft", "gradual_unfreeze", "stages")
+    if task != "seq2seq" or name not in ("prompt_tuning", "prefix_tuning")
 ]
 
 
@@ -116,7 +121,13 @@ def source_of(make_tiny, tmp_path_factory):
     pretrained = make_tiny("bert")
     pretrained.backbone.save_to_preset(folder)
     pretrained.converter.save_to_preset(folder)
-    return lambda name: folder if name == "bert" else make_tiny(name)
+
+    def source(name):
+        if name in families.ENCODER_DECODERS:
+            return families.make(name)
+        return folder if name == "bert" else make_tiny(name)
+
+    return source
 
 
 @pytest.fixture(scope="module")
