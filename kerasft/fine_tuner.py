@@ -192,7 +192,8 @@ class FineTuner(Adapters):
             directory: path of the run folder, or None for `saved_models/<name>`.
             resume: str. `"auto"` goes on where an interrupted run in `directory` was, and ends in the same bits as if
                 nothing had happened; `"never"` starts anew in a folder beside it, `<directory>-2`.
-            save_freq: int. Steps between two savings of that state within an epoch; it is saved after each epoch too.
+            save_freq: int. Steps between two savings of that state within an epoch; it is saved after epochs, too, if
+                the last saving is 5 seconds ago.
             lower_rate_on_nan: bool. If loss or weights are no longer finite, go on from the last saved state at a tenth
                 of the learning rate, once, in place of an error.
 

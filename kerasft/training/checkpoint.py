@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import time
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ from kerasft import weights
 from kerasft.callbacks.base import WeightAverage, diverged
 from kerasft.errors import Interrupted, UserError
 
+SECONDS = 5  # At least between savings at the ends of epochs; those that are done sooner are soon done anew.
 # What Keras's callbacks know of the epochs before; EarlyStopping's best weights come beside.
 SEARCHES = {
     keras.callbacks.EarlyStopping: ("best", "best_epoch", "wait", "stopped_epoch"),
@@ -44,7 +46,7 @@ def position(saved):
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Keeps weights, seeds, optimizer, metrics and callbacks after some steps and each epoch. The last callback.
+    """Keeps weights, seeds, optimizer, metrics and callbacks after some steps and epochs. The last callback.
 
     Each stage of a run begins with the state of the epoch before, whether or not the run was interrupted there. So an
     interrupted run cannot differ from another, and early stopping searches all stages, which are as many `fit`s.
@@ -58,16 +60,20 @@ class Checkpoint(keras.callbacks.Callback):
         steps: int. Of an epoch.
         every: int. Steps between two checkpoints within an epoch.
         callbacks: list of `keras.callbacks.Callback`. All that come before this.
+        seconds: float. In place of `SECONDS`.
 
     Attributes:
         saved: kerasft.training.store.Saved or None. What the training goes on from, be it of this process or another.
         position: Position. How far it has come.
+        last: int. The number of epochs that are done when `model.fit` ends; that state is always kept.
 
     Raises: UserError if what it goes on from had other callbacks; Diverged in place of saving what is no number, such
         as weights that the loss did not need.
     """
 
-    def __init__(self, store, signals, steps, every, callbacks):
+    last = 0
+
+    def __init__(self, store, signals, steps, every, callbacks, seconds=None):  # noqa: PLR0913
         super().__init__()
         self.store = store
         self.saved = store.newest()
@@ -77,6 +83,8 @@ class Checkpoint(keras.callbacks.Callback):
         self.searches = [callback for callback in callbacks if isinstance(callback, tuple(SEARCHES))]
         self.averages = [callback for callback in callbacks if isinstance(callback, WeightAverage)]
         self.signals = signals
+        self.seconds = SECONDS if seconds is None else seconds
+        self.saved_at = time.monotonic()
 
     def on_train_begin(self, logs=None):
         if self.saved:  # Here, because Keras's own `on_train_begin` begins a new search for the best weights.
@@ -102,7 +110,9 @@ class Checkpoint(keras.callbacks.Callback):
         self.position = dataclasses.replace(
             self.position, epoch=epoch + 1, step=0, history=history, is_stopped=self.model.stop_training
         )
-        self.save()
+        is_needed = epoch + 1 == self.last or self.model.stop_training or self.signals.received
+        if is_needed or time.monotonic() - self.saved_at >= self.seconds:
+            self.save()
         if self.signals.received:
             self._leave()
 
@@ -126,6 +136,7 @@ class Checkpoint(keras.callbacks.Callback):
             "searches": [_search(callback) for callback in self.searches],
         }
         self.store.save(self.position.epoch * self.steps + self.position.step, arrays, words)
+        self.saved_at = time.monotonic()
 
     def _check_finite(self, variables, arrays):
         for name, array in arrays.items():

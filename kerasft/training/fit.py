@@ -123,7 +123,10 @@ def fit(model, task, stages, data, settings, callbacks):
 
         def made():
             given = callbacks()
-            return [*given, checkpoint.Checkpoint(checkpoints, signals, steps_an_epoch, settings.save_freq, given)]
+            # What training that diverged goes back to must not depend on how fast the machine is.
+            seconds = 0 if settings.lower_rate_on_nan else None
+            every = steps_an_epoch, settings.save_freq
+            return [*given, checkpoint.Checkpoint(checkpoints, signals, *every, given, seconds)]
 
         for number, stage in enumerate(stages):
             last = first + stage.epochs
@@ -189,9 +192,11 @@ def _fit_stage(model, task, span, data, settings, make_callbacks):
     train = functools.partial(_train, model, data, settings, callbacks)
     if begin.step:
         surgery.build_metrics(model, data[0].target_signature[0])  # The sums of the epoch's first steps go into them.
-        train(range(begin.epoch, begin.epoch + 1), begin.step)
+        saver.last = begin.epoch + 1
+        train(range(begin.epoch, saver.last), begin.step)
         checkpoint.restore(saver.store.newest(), model)  # `fit` has ended, and may have put averages into the model.
     if saver.position.epoch < span.last and not saver.position.is_stopped:
+        saver.last = span.last
         train(range(saver.position.epoch, span.last))
     else:  # Only what comes after the last epoch is left.
         callbacks.done = 0

@@ -3,6 +3,11 @@ import types
 import pytest
 
 
+@pytest.fixture(autouse=True)
+def every_epoch_is_saved(monkeypatch):
+    monkeypatch.setattr("kerasft.training.checkpoint.SECONDS", 0)
+
+
 @pytest.fixture(scope="module")
 def session(make_tiny, tmp_path_factory):
     """A function that returns a new tiny classifier, its task and examples of two classes: `session(dropout=0.1)`."""

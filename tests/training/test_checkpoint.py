@@ -91,6 +91,41 @@ def test_interrupted_in_the_second_stage(session, optimizer, continues, epoch):
     assert again.history == history.history
 
 
+def test_short_epochs_are_not_all_saved_but_the_last_of_a_stage_is(session, monkeypatch):
+    monkeypatch.setattr(checkpoint, "SECONDS", 1000)
+    made, numbers = session(), []
+    keep = store.Store.save
+    monkeypatch.setattr(
+        store.Store, "save", lambda self, number, *rest: numbers.append(number) or keep(self, number, *rest)
+    )
+    train(made, given=stages(continues=True, lengths=(3, 1)))
+    steps = numbers[-1] // EPOCHS
+    assert numbers == [3 * steps, 4 * steps]
+
+
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_what_was_not_saved_is_done_anew(session, epoch, monkeypatch):
+    monkeypatch.setattr(checkpoint, "SECONDS", 1000)
+    whole, broken, resumed = session(0.1), session(0.1), session(0.1)
+    history = train(whole, given=stages(continues=True))
+    resumed.directory = broken.directory
+    with pytest.raises(KeyboardInterrupt):
+        train(broken, lambda: [Crash(epoch)], given=stages(continues=True))
+    assert position(broken).epoch == (0 if epoch == 1 else 2)
+    assert train(resumed, given=stages(continues=True)).history == history.history
+    assert_equal(whole, resumed)
+
+
+def test_a_run_that_may_go_back_saves_each_epoch(session, monkeypatch):
+    monkeypatch.setattr(checkpoint, "SECONDS", 1000)
+    made = session()
+    given = methods.Full().stages(made.model, EPOCHS)
+    settings = training.Settings(None, None, 1e-2, EPOCHS, 8, 0, made.directory, 1000, lower_rate_on_nan=True)
+    with pytest.raises(KeyboardInterrupt):
+        training.fit(made.model, made.task, given, (made.examples, None), settings, lambda: [Crash(2)])
+    assert position(made).epoch == 2
+
+
 def test_twice_interrupted(session):
     whole, resumed = session(0.1), session(0.1)
     train(whole)
