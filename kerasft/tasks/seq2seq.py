@@ -79,6 +79,11 @@ class Seq2seq(WritingTask):
         theirs.build(None)
         source, written = theirs.encoder_packer, theirs.decoder_packer
         own = {"prefix": self.prefix, "begin": _ids(written.start_value), "room": self.max_new_tokens}
+        limit = getattr(pretrained.backbone, "max_sequence_length", None)
+        if limit and len(own["begin"]) + self.max_new_tokens > limit:
+            raise UserError(
+                f"{pretrained.name} writes {limit} tokens at most. Received: max_new_tokens={self.max_new_tokens}"
+            )
         marks = {"start": _ids(source.start_value), "separator": [], "end": _ids(source.end_value)}
         kind = functools.partial(sequences.SourcePreprocessor, **own)
         return preprocessor_of_kind(kind, pretrained, marks, self.sequence_length)

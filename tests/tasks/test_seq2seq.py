@@ -103,6 +103,12 @@ def test_other_tasks_refuse_an_encoder_with_a_decoder_and_it_refuses_others():
         FineTuner("seq2seq", families.make("gpt2")).predict(["a"])
 
 
+def test_more_tokens_than_there_are_positions_are_refused():
+    with pytest.raises(UserError, match="tiny_bart writes 96 tokens at most. Received: max_new_tokens=95"):
+        FineTuner("seq2seq", families.make("bart"), max_new_tokens=95).predict(["a"])
+    FineTuner("seq2seq", families.make("bart"), max_new_tokens=94).predict(["a"])
+
+
 @pytest.mark.parametrize("method", ["prompt_tuning", "prefix_tuning"])
 def test_nothing_is_put_in_front_of_both(method):
     with pytest.raises(UserError, match=f"{method} needs an encoder or a decoder alone"):
