@@ -125,7 +125,9 @@ def test_one_flipped_bit_is_noticed(finished, name):
         path.write_bytes(whole)
 
 
-def test_an_interrupted_run_goes_on_to_the_very_same_weights(make_tiny, reviews, tmp_path):
+def test_an_interrupted_run_goes_on_to_the_very_same_weights(make_tiny, reviews, tmp_path, monkeypatch):
+    monkeypatch.setattr("kerasft.training.checkpoint.SECONDS", 0)  # Its epochs take less, and would be done anew.
+
     def tuner():
         return FineTuner("text_classification", make_tiny("bert"), learning_rate=0.02, precision="float32")
 
