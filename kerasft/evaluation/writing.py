@@ -22,7 +22,7 @@ class Evaluation(language.Evaluation):
     """What was measured on one set of rows.
 
     Attributes:
-        metrics: dict of name to `Estimate`: `bleu` and `chrf` of all texts together, 0 to 100; `rouge_1`, `rouge_2`
+        metrics: dict of name to `Estimate`: `chrf` and `bleu` of all texts together, 0 to 100; `rouge_1`, `rouge_2`
             and `rouge_l`, the mean F of common words, pairs of words, and the longest common sequence of words, 0 to 1;
             and those of `kerasft.evaluation.language`.
         mistakes: list of up to 20 dicts, the rows of the lowest chrF first: `row`, `origin`, `text`, `target`,
@@ -31,8 +31,8 @@ class Evaluation(language.Evaluation):
 
     def headline(self):
         """Returns the result that counts as a `Headline` for a report."""
-        result = self.metrics["bleu"]
-        words = f"BLEU of {self.examples:,} written texts; 100 would be the right ones"
+        result = self.metrics["chrf"]
+        words = f"chrF of {self.examples:,} written texts; 100 would be the right ones"
         span = f"95\N{NO-BREAK SPACE}% interval {result.low:.1f} to {result.high:.1f}"
         return _mistakes.Headline(f"{result.value:.1f}", "", words, span, "")
 
@@ -116,7 +116,7 @@ def rouge_l(tokens, counts, weights):
     return weights @ counts[:, ROUGE][:, 2] / weights.sum()
 
 
-MEASURES = {function.__name__: function for function in (bleu, chrf, rouge_1, rouge_2, rouge_l)} | language.MEASURES
+MEASURES = {function.__name__: function for function in (chrf, bleu, rouge_1, rouge_2, rouge_l)} | language.MEASURES
 
 
 def _counts(written, right):

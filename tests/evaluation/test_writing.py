@@ -48,7 +48,9 @@ def test_the_farthest_come_first():
     found = measured()
     assert found.mistakes[0]["row"] == 4 and found.mistakes[-1]["row"] == 3
     page = report.html(found, "run", {})
-    assert "&lt;a&gt;" in page and "Farthest from right" in page and "BLEU of 4 written texts" in page
+    assert (
+        "&lt;a&gt;" in page and "Farthest from right" in page and "chrF of 4 written texts" in page and ">BLEU<" in page
+    )
 
 
 def test_other_numbers_of_answers_are_refused():

@@ -50,10 +50,10 @@ def test_it_is_saved_loaded_and_exported(trained, tmp_path):
     assert [answer.decode() for answer in served["target"].numpy()] == expected
 
 
-def test_the_report_shows_bleu_and_what_is_farthest(trained):
+def test_the_report_shows_chrf_and_what_is_farthest(trained):
     trained.evaluate(ROWS[:4])
     page = Path(trained.directory, "report.html").read_text()
-    assert "BLEU of" in page and "Farthest from right" in page and "the dull film" in page
+    assert "chrF of" in page and "Farthest from right" in page and "the dull film" in page
     assert {"bleu", "chrf", "rouge_l", "perplexity"} <= json.loads(Path(trained.directory, "metrics.json").read_text())[
         "metrics"
     ].keys()
