@@ -36,6 +36,12 @@ def fixed_seed(request):
 
 
 @pytest.fixture
+def enough_memory(monkeypatch):
+    """What tests before left this process counts, and may be much."""
+    monkeypatch.setattr("kerasft.memory.free", lambda: (10**12, 10**12))
+
+
+@pytest.fixture
 def tiny_bert(fixed_seed):
     """A `Pretrained` text encoder: WordPiece over `WORDS`, 2 layers, width 16, random weights.
 

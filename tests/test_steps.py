@@ -91,12 +91,6 @@ def dataset():
     return tf.data.Dataset.from_tensor_slices(batch()).batch(ROWS)
 
 
-@pytest.fixture
-def enough_memory(monkeypatch):
-    """What tests before left this process counts, and may be much."""
-    monkeypatch.setattr(memory, "free", lambda: (10**12, 10**12))
-
-
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 def test_the_trial_changes_nothing(make_tiny, enough_memory, dropout):
     model = made(make_tiny, [Sam()], dropout)

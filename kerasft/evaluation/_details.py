@@ -21,6 +21,26 @@ HOW_TO_READ = {
 }
 
 
+def texts(mistakes, title, meaning, heads, digits):
+    """Returns the section that lists rows of several texts; nothing without any.
+
+    Args:
+        heads: dict of the keys of `mistakes` that are shown to their heads, the last of which is a number.
+        digits: int. Of that number.
+    """
+    *names, score = heads
+    rows = [
+        [
+            tag("td", escape(mistake["row"]), class_="row", data_name="Row", title=mistake["origin"]),
+            *(tag("td", escape(clip(mistake[name], LONGEST_TEXT)), dir="auto") for name in names),
+            tag("td", f"{mistake[score]:.{digits}f}", class_="number", data_name=heads[score]),
+        ]
+        for mistake in mistakes
+    ]
+    shown = ("Row", *(heads[name] for name in names), f"#{heads[score]}")
+    return section(title, meaning, card(table(shown, rows, class_="mistakes"))) if rows else ""
+
+
 def confusion(evaluation):
     """Returns the confusion matrix and the most frequent mistakes in it; nothing with several labels an example."""
     if evaluation.multi_label:

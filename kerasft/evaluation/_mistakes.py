@@ -46,6 +46,15 @@ def worst(targets, outputs, labels, frame):
     ]
 
 
+def listed(frame, rows, **columns):
+    """Returns a dict for each of these rows of a frame: `row`, `origin`, and of each column the value in its place."""
+    values = zip(*columns.values(), strict=True)
+    return [
+        {"row": row_number(frame, row), "origin": origin(frame), **dict(zip(columns, found, strict=True))}
+        for row, found in zip(rows.tolist(), values, strict=True)
+    ]
+
+
 def noun(frame):
     """Returns what the rows of a table of raw examples are, in the plural."""
     return next((f"{name}s" for name in ("text", "image") if frame is not None and name in frame), "examples")

@@ -5,9 +5,7 @@ import dataclasses
 import numpy as np
 
 from kerasft.errors import UserError
-from kerasft.evaluation import _mistakes, bootstrap
-from kerasft.evaluation._details import LONGEST_TEXT, card
-from kerasft.evaluation._markup import clip, escape, section, table, tag
+from kerasft.evaluation import _details, _mistakes, bootstrap
 
 LISTED = "The rows whose right tokens the model expects least: often odd ones, or what it has not learned yet."
 
@@ -43,16 +41,8 @@ class Evaluation:
 
     def sections(self):
         """Returns the sections of a report that are of this kind of task, as HTML."""
-        rows = [
-            [
-                tag("td", escape(mistake["row"]), class_="row", data_name="Row", title=mistake["origin"]),
-                *(tag("td", escape(clip(mistake[n], LONGEST_TEXT)), dir="auto") for n in ("prompt", "completion")),
-                tag("td", f"{mistake['cross_entropy']:.3f}", class_="number", data_name="Cross-entropy"),
-            ]
-            for mistake in self.mistakes
-        ]
-        heads = ("Row", "Prompt", "Right completion", "#Cross-entropy")
-        return [section("Hardest rows", LISTED, card(table(heads, rows, class_="mistakes")))] if rows else []
+        heads = {"prompt": "Prompt", "completion": "Right completion", "cross_entropy": "Cross-entropy"}
+        return [_details.texts(self.mistakes, "Hardest rows", LISTED, heads, digits=3)]
 
 
 def evaluate(targets, outputs, shown=None, frame=None, **resampling):
@@ -125,13 +115,6 @@ def _hardest(outputs, shown, frame):
     means = outputs[:, 0] / np.maximum(outputs[:, 2], 1)
     rows = np.argsort(-means, kind="stable")[: _mistakes.SHOWN]
     texts = shown(frame.iloc[rows])
-    return [
-        {
-            "row": _mistakes.row_number(frame, row),
-            "origin": _mistakes.origin(frame),
-            "prompt": prompt,
-            "completion": completion,
-            "cross_entropy": float(means[row]),
-        }
-        for row, prompt, completion in zip(rows.tolist(), texts["prompt"], texts["completion"], strict=True)
-    ]
+    return _mistakes.listed(
+        frame, rows, prompt=texts["prompt"], completion=texts["completion"], cross_entropy=means[rows].tolist()
+    )

@@ -8,9 +8,7 @@ import numpy as np
 import sacrebleu
 
 from kerasft.errors import UserError
-from kerasft.evaluation import _mistakes, bootstrap, language
-from kerasft.evaluation._details import LONGEST_TEXT, card
-from kerasft.evaluation._markup import clip, escape, section, table, tag
+from kerasft.evaluation import _details, _mistakes, bootstrap, language
 
 LISTED = "The rows whose written text has least in common with the right one, by chrF."
 LETTERS, BETA = 6, 2  # Of chrF: longest run of letters; recall counts so many times as much as precision.
@@ -38,17 +36,8 @@ class Evaluation(language.Evaluation):
 
     def sections(self):
         """Returns the sections of a report that are of this kind of task, as HTML."""
-        names = ("text", "target", "written")
-        rows = [
-            [
-                tag("td", escape(mistake["row"]), class_="row", data_name="Row", title=mistake["origin"]),
-                *(tag("td", escape(clip(mistake[name], LONGEST_TEXT)), dir="auto") for name in names),
-                tag("td", f"{mistake['chrf']:.1f}", class_="number", data_name="chrF"),
-            ]
-            for mistake in self.mistakes
-        ]
-        heads = ("Row", "Text", "Right", "Written", "#chrF")
-        return [section("Farthest from right", LISTED, card(table(heads, rows, class_="mistakes")))]
+        heads = {"text": "Text", "target": "Right", "written": "Written", "chrf": "chrF"}
+        return [_details.texts(self.mistakes, "Farthest from right", LISTED, heads, digits=1)]
 
 
 def evaluate(targets, outputs, answers, shown, frame, **resampling):  # noqa: PLR0913
@@ -81,15 +70,6 @@ def evaluate(targets, outputs, answers, shown, frame, **resampling):  # noqa: PL
     )
 
 
-def example_scores(targets, outputs, shown=None):
-    """Returns the name of the metric by which runs are compared, and `(rows,)` scores of which it is the mean."""
-    return language.example_scores(targets, outputs, shown)
-
-
-def picture(targets, outputs, shown=None):
-    """Returns None: there is nothing to draw."""
-
-
 def bleu(tokens, counts, weights):
     """BLEU of all texts, 0 to 100, by sacrebleu's words (13a)."""
     found = (weights @ counts[:, BLEU]).astype(int).tolist()
@@ -116,6 +96,7 @@ def rouge_l(tokens, counts, weights):
     return weights @ counts[:, ROUGE][:, 2] / weights.sum()
 
 
+example_scores, picture = language.example_scores, language.picture
 MEASURES = {function.__name__: function for function in (chrf, bleu, rouge_1, rouge_2, rouge_l)} | language.MEASURES
 
 
@@ -166,14 +147,8 @@ def _chrf(counts):
 
 def _farthest(counts, texts, written, frame):
     scores = _chrf(counts[:, CHRF])
-    return [
-        {
-            "row": _mistakes.row_number(frame, row),
-            "origin": _mistakes.origin(frame),
-            "text": texts["text"].iloc[row],
-            "target": texts["target"].iloc[row],
-            "written": written[row],
-            "chrf": float(scores[row]),
-        }
-        for row in np.argsort(scores, kind="stable")[: _mistakes.SHOWN].tolist()
-    ]
+    rows = np.argsort(scores, kind="stable")[: _mistakes.SHOWN]
+    texts = texts.iloc[rows]
+    return _mistakes.listed(
+        frame, rows, text=texts["text"], target=texts["target"], written=written[rows], chrf=scores[rows].tolist()
+    )

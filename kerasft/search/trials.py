@@ -37,7 +37,7 @@ class Trials:
         _keep_logs(folder)
         objective = self.oracle.objective
         best = max(logs[objective.name]) if objective.direction == "max" else min(logs[objective.name])
-        error = {name: logs[name][0] for name in ("standard_error",) if name in logs}
+        error = {"standard_error": logs["standard_error"][0]} if "standard_error" in logs else {}
         return {objective.name: best, **error, "seconds": round(time.monotonic() - begin, 1)}
 
     def _fitted(self, trial, folder):

@@ -268,7 +268,8 @@ class NextTokenHead(keras.layers.Layer):
         self.scored = loss.scored
 
     def call(self, features, training=False):
-        return keras.ops.cast(features["tokens"], self.compute_dtype) * self.scale
+        tokens = keras.ops.cast(features["tokens"], self.compute_dtype)
+        return tokens if self.scale == 1 else tokens * self.scale
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape["tokens"])

@@ -3,11 +3,12 @@
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 
 from kerasft import deltas, quantization, registry
 from kerasft.errors import UserError
-from kerasft.pipeline import generation
+from kerasft.pipeline import clean, generation
 from kerasft.tasks._head import NextTokenHead
 from kerasft.tasks._text import EDGE_CASES, TextInputs
 
@@ -20,6 +21,17 @@ class LanguageTask(TextInputs):
     answers_rows: ClassVar[bool] = False
     scores_tokens: ClassVar[bool] = True
     head_class: Any
+
+    def prepare(self, frame, with_targets=True, quarantine=None):
+        frame = self._chosen(frame, with_targets)
+        problems = [problem for name in frame for problem in clean.text_problems(frame, name)]
+        return (quarantine or clean.Quarantine()).admit(frame, problems)
+
+    def frame_of(self, inputs):
+        inputs = [inputs] if isinstance(inputs, str) else list(inputs)
+        frame = pd.DataFrame({self.inputs[0]: pd.Series(inputs, range(1, len(inputs) + 1), object)})
+        frame.attrs["origin"] = "inputs"
+        return frame
 
     def targets(self, frame):
         """Returns nothing for each row, `(rows, 0)`: what is right is in the examples, token by token."""
@@ -76,7 +88,7 @@ class WritingTask(LanguageTask):
 
     def asked(self, preprocessor, frame):
         """Returns the ids of what the generator is given for each row of a frame; ragged."""
-        raise NotImplementedError
+        return preprocessor.rows(tf.constant(frame[self.sampled[0]].tolist()))["token_ids"]
 
     def decode(self, outputs, preprocessor):
         """Returns a text for each row, `(batch,)` strings, by the name of the target.

@@ -40,6 +40,10 @@ class TextInputs(Task):
     def request(self, frame):
         return {name: np.array(frame[name].tolist(), dtype=object) for name in self.inputs}
 
+    def _wanted(self, with_targets):
+        wanted = dict.fromkeys(self.inputs, True)
+        return {**wanted, self.target: True} if with_targets else wanted
+
 
 class TextTask(TextInputs):
     """One answer for a text, or for a pair of texts.
@@ -105,10 +109,6 @@ class TextTask(TextInputs):
     def get_config(self):
         own = {"pair": self.pair, "pooling": self.pooling, "sequence_length": self.sequence_length}
         return {**super().get_config(), **own}
-
-    def _wanted(self, with_targets):
-        wanted = dict.fromkeys(self.inputs, True)
-        return {**wanted, self.target: True} if with_targets else wanted
 
     def _problems(self, frame):
         return [problem for name in self.inputs for problem in clean.text_problems(frame, name)]

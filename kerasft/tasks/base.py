@@ -165,9 +165,9 @@ class Task:
         """Returns the arguments that make an equal task, labels learned from the data included."""
         return {"dropout": self.dropout, "columns": self.columns}
 
-    def _chosen(self, frame, with_targets):
-        """Returns the columns that are needed, by our names."""
-        wanted, columns = self._wanted(with_targets), self.columns
+    def _chosen(self, frame, with_targets, wanted=None):
+        """Returns the columns that are needed, by our names; those of `_wanted`, if not said."""
+        wanted, columns = wanted or self._wanted(with_targets), self.columns
         if not with_targets:  # Inputs given in memory have our names, and no targets.
             columns = {ours: theirs for ours, theirs in columns.items() if ours in wanted and theirs in frame}
         return clean.choose_columns(frame, wanted, columns)

@@ -89,8 +89,7 @@ class CausalLm(WritingTask):
             wanted = FORMS[form]
         else:
             wanted = ("messages",) if "messages" in present else ("prompt",)
-        columns = {ours: theirs for ours, theirs in self.columns.items() if with_targets or theirs in frame}
-        frame = clean.choose_columns(frame, dict.fromkeys(wanted, True), columns)
+        frame = self._chosen(frame, with_targets, dict.fromkeys(wanted, True))
         if wanted == ("messages",):
             problems = clean.message_problems(frame, "messages", with_answers=with_targets)
         else:
@@ -195,7 +194,7 @@ class CausalLm(WritingTask):
     def asked(self, preprocessor, frame):
         """Returns the ids of prompts, or of conversations, of a frame, up to where answers begin; ragged."""
         if "messages" not in frame:
-            return preprocessor.rows(tf.constant(frame["prompt"].tolist()))["token_ids"]
+            return super().asked(preprocessor, frame)
         if preprocessor.template is None:
             raise UserError("The model has no chat template: give prompts. Received: messages")
         pieces = [preprocessor.prompt(clean.as_turns(row)) for row in frame["messages"]]

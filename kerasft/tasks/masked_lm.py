@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from kerasft.checks import check
 from kerasft.errors import UserError
-from kerasft.pipeline import clean, masks
+from kerasft.pipeline import masks
 from kerasft.tasks._head import MaskedTokenHead
 from kerasft.tasks._language import LanguageTask
 from kerasft.tasks._text import EDGE_CASES, check_sequence_length, text_preprocessor
@@ -48,11 +48,6 @@ class MaskedLm(LanguageTask):
 
     # === Data ===
 
-    def prepare(self, frame, with_targets=True, quarantine=None):
-        columns = {ours: theirs for ours, theirs in self.columns.items() if with_targets or theirs in frame}
-        frame = clean.choose_columns(frame, {"text": True}, columns)
-        return (quarantine or clean.Quarantine()).admit(frame, clean.text_problems(frame, "text"))
-
     def served(self, frame):
         """Returns the texts with the word in the middle hidden."""
         return pd.DataFrame({"text": pd.Series([_hidden(text)[0] for text in frame["text"]], frame.index, object)})
@@ -60,12 +55,6 @@ class MaskedLm(LanguageTask):
     def shown(self, frame):
         """Returns the same, and the hidden word as `token`."""
         return self.served(frame).assign(token=[_hidden(text)[1] for text in frame["text"]])
-
-    def frame_of(self, inputs):
-        inputs = [inputs] if isinstance(inputs, str) else list(inputs)
-        frame = pd.DataFrame({"text": pd.Series(inputs, range(1, len(inputs) + 1), object)})
-        frame.attrs["origin"] = "inputs"
-        return frame
 
     # === Model ===
 

@@ -5,8 +5,6 @@ import warnings
 from typing import ClassVar
 
 import keras_hub
-import pandas as pd
-import tensorflow as tf
 
 from kerasft.errors import UserError
 from kerasft.pipeline import clean, generation, sequences
@@ -53,21 +51,8 @@ class Seq2seq(WritingTask):
 
     # === Data ===
 
-    def prepare(self, frame, with_targets=True, quarantine=None):
-        wanted = ("text", "target") if with_targets else ("text",)
-        columns = {ours: theirs for ours, theirs in self.columns.items() if with_targets or theirs in frame}
-        frame = clean.choose_columns(frame, dict.fromkeys(wanted, True), columns)
-        problems = [problem for name in wanted for problem in clean.text_problems(frame, name)]
-        return (quarantine or clean.Quarantine()).admit(frame, problems)
-
     def oddities(self, frame):
         return [(clean.conflicting(frame, ["text"], "target"), "the same text with different targets")]
-
-    def frame_of(self, inputs):
-        inputs = [inputs] if isinstance(inputs, str) else list(inputs)
-        frame = pd.DataFrame({"text": pd.Series(inputs, range(1, len(inputs) + 1), object)})
-        frame.attrs["origin"] = "inputs"
-        return frame
 
     # === Model ===
 
@@ -100,11 +85,6 @@ class Seq2seq(WritingTask):
             what = f"{made.cut:,} of {len(frame):,} targets lose their end: they are longer than max_new_tokens"
             warnings.warn(f"{what}={preprocessor.room}.", clean.DataWarning, stacklevel=2)
         return made
-
-    # === Answers ===
-
-    def asked(self, preprocessor, frame):
-        return preprocessor.rows(tf.constant(frame["text"].tolist()))["token_ids"]
 
     def get_config(self):
         return {**super().get_config(), "prefix": self.prefix, "sequence_length": self.sequence_length}

@@ -59,8 +59,8 @@ class Checkpoint(keras.callbacks.Callback):
         signals: kerasft.training.signals.Signals.
         steps: int. Of an epoch.
         every: int. Steps between two checkpoints within an epoch.
+        seconds: float. At least between savings at the ends of epochs.
         callbacks: list of `keras.callbacks.Callback`. All that come before this.
-        seconds: float. In place of `SECONDS`.
 
     Attributes:
         saved: kerasft.training.store.Saved or None. What the training goes on from, be it of this process or another.
@@ -73,17 +73,17 @@ class Checkpoint(keras.callbacks.Callback):
 
     last = 0
 
-    def __init__(self, store, signals, steps, every, callbacks, seconds=None):  # noqa: PLR0913
+    def __init__(self, store, signals, steps, every, seconds, callbacks):  # noqa: PLR0913
         super().__init__()
         self.store = store
         self.saved = store.newest()
         self.position = position(self.saved)
         self.steps = steps
         self.every = every
+        self.seconds = seconds
         self.searches = [callback for callback in callbacks if isinstance(callback, tuple(SEARCHES))]
         self.averages = [callback for callback in callbacks if isinstance(callback, WeightAverage)]
         self.signals = signals
-        self.seconds = SECONDS if seconds is None else seconds
         self.saved_at = time.monotonic()
 
     def on_train_begin(self, logs=None):

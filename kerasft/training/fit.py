@@ -26,7 +26,7 @@ class Settings:
     Attributes:
         learning_rate: float. Peak.
         directory: str. Run folder; the state on the way lies in its `checkpoint/`.
-        save_freq: int. Steps between two savings of the state within an epoch, beside that at its end.
+        save_freq: int. Steps between two savings of the state within an epoch, beside those at the ends of epochs.
         replicas: int. Devices that share a batch.
         precision: str. The dtype policy that the model has.
         factors: dict. `{path: factor}` of the weights whose learning rate is the stage's times a factor.
@@ -124,9 +124,9 @@ def fit(model, task, stages, data, settings, callbacks):
         def made():
             given = callbacks()
             # What training that diverged goes back to must not depend on how fast the machine is.
-            seconds = 0 if settings.lower_rate_on_nan else None
-            every = steps_an_epoch, settings.save_freq
-            return [*given, checkpoint.Checkpoint(checkpoints, signals, *every, given, seconds)]
+            seconds = 0 if settings.lower_rate_on_nan else checkpoint.SECONDS
+            often = steps_an_epoch, settings.save_freq, seconds
+            return [*given, checkpoint.Checkpoint(checkpoints, signals, *often, given)]
 
         for number, stage in enumerate(stages):
             last = first + stage.epochs

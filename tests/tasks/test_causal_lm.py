@@ -42,6 +42,13 @@ def test_it_learns_to_answer(trained):
     )
 
 
+def test_a_table_with_completions_under_other_names_is_predicted_on():
+    columns = {"prompt": "question", "completion": "answer"}
+    tuner = FineTuner("causal_lm", families.make("smollm3"), columns=columns, **SMALL)
+    rows = data_sources.load([{"question": "the film", "answer": "yes"}])
+    assert tuner.predict(rows)["completion"].shape == (1,)
+
+
 def test_answers_do_not_depend_on_what_else_is_asked(trained):
     prompts = [row["prompt"] for row in ROWS] + ["the film " * 5]
     together = trained.predict(prompts)["completion"]

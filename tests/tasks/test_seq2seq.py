@@ -115,6 +115,13 @@ def test_nothing_is_put_in_front_of_both(method):
         FineTuner("seq2seq", families.make("t5"), method, **SMALL).predict(["a"])
 
 
+def test_a_table_with_targets_under_other_names_is_predicted_on():
+    tuner = FineTuner("seq2seq", families.make("t5"), columns={"text": "en", "target": "de"}, **SMALL)
+    rows = data_sources.load([{"en": "a film", "de": "ein Film"}])
+    assert tuner.predict(rows)["target"].shape == (1,)
+    assert tuner.task.prepare(rows).columns.tolist() == ["text", "target"]
+
+
 @pytest.mark.parametrize(
     ("row", "part"),
     [

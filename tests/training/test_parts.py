@@ -32,9 +32,7 @@ def files(tuner):
     return {name: named[name] for name in ("weights.safetensors", "history.json")}
 
 
-def test_with_memory_for_all_rows_it_is_the_training_of_32(train, monkeypatch):
-    # What tests before left this process counts, and may be much.
-    monkeypatch.setattr(memory, "free", lambda: (10**12, 10**12))
+def test_with_memory_for_all_rows_it_is_the_training_of_32(train, enough_memory):
     auto, given = train("auto")[0], train("given", 32)[0]
     assert auto.model.rows_at_once is None
     assert files(auto) == files(given)
