@@ -3,8 +3,10 @@
 import os
 import re
 import sys
+import threading
 from pathlib import Path
 
+SECONDS = 0.002  # Between two looks at what is used.
 CONTAINER = Path("/sys/fs/cgroup")
 
 
@@ -41,6 +43,29 @@ def peak():
         return 0
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+class Watch:
+    """Within a `with`, notes the greatest number of bytes that this process has in memory, in `most`.
+
+    The system's peak is of the whole life of the process and hides all that is lower: this looks again and again.
+    """
+
+    def __enter__(self):
+        self.before, self.most, self.is_over = peak(), used(), threading.Event()
+        self.thread = threading.Thread(target=self._look, daemon=True)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.is_over.set()
+        self.thread.join()
+        if peak() > self.before:
+            self.most = max(self.most, peak())
+
+    def _look(self):
+        while not self.is_over.wait(SECONDS):
+            self.most = max(self.most, used())
 
 
 def _of_container(name):

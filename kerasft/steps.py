@@ -81,13 +81,14 @@ def rows_that_fit(model, dataset):
         if at_once and _forecast(peaks) > limit:
             break
         try:
-            attempt(_rows(batch, 0, size))
+            with memory.Watch() as watch:
+                attempt(_rows(batch, 0, size))
         except tf.errors.ResourceExhaustedError:
             if not at_once:
                 raise
             break
         at_once = size
-        peaks.append(memory.peak())
+        peaks.append(watch.most)
     return None if at_once == rows else at_once
 
 
@@ -104,9 +105,7 @@ def _limit(model):
 def _forecast(peaks):
     """Returns the peak with twice the rows of the last of these, whose first is what was in memory before."""
     *_, before, last = peaks
-    if last > before:
-        return last + 2 * (last - before)
-    return 2 * last - peaks[0]  # All were below what the process once had: as if the last had been just that.
+    return last + 2 * max(last - before, 0)
 
 
 def _bytes(variables):

@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 
@@ -34,3 +36,20 @@ def test_the_peak_grows_with_what_is_held():
     before = memory.peak()
     np.ones(before - memory.used() + 100_000_000, "uint8")
     assert memory.peak() > before + 50_000_000
+
+
+def test_what_is_held_meanwhile_is_seen_below_a_peak_of_before():
+    np.ones(memory.peak() - memory.used() + 400_000_000, "uint8")  # A peak that nothing below is to reach.
+    before, peak = memory.used(), memory.peak()
+    with memory.Watch() as watch:
+        held = np.ones(200_000_000, "uint8")
+        time.sleep(0.1)
+        del held
+    assert memory.peak() == peak
+    assert before + 150_000_000 < watch.most < peak
+
+
+def test_a_new_peak_is_seen_however_short():
+    with memory.Watch() as watch:
+        np.ones(memory.peak() - memory.used() + 200_000_000, "uint8")
+    assert watch.most == memory.peak()
