@@ -5,12 +5,12 @@ import functools
 import importlib
 import os
 import random
-import re
 import sys
 
 import tensorflow as tf
 
-from kerasft import console, lean, registry, run_folder, surgery
+from kerasft import console, lean, registry, remat, run_folder, surgery
+from kerasft import recipe as recipes
 from kerasft.adapters import Adapters
 from kerasft.data import base as data_sources
 from kerasft.distribution import base as distributions
@@ -42,6 +42,8 @@ class FineTuner(Adapters):
         schedule: str, dict, Keras schedule or None (linear decay after 10 % warm-up).
         precision: str. `"auto"`, `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`; of the training. Evaluation,
             prediction and export are in float32.
+        gradient_checkpointing: bool. Whether blocks of a transformer keep only their input for the backward pass and
+            compute the rest again: the same gradients, less memory, more time.
         distribution: None, `"auto"`, `"mirrored"`, `"tpu"`, dict or `tf.distribute.Strategy`.
         seed: int. Fixes the head's first weights, dropout, the split and the order of the data.
         name: str or None. Of the run folder under `saved_models/`.
@@ -64,6 +66,7 @@ class FineTuner(Adapters):
         optimizer=None,
         schedule=None,
         precision="auto",
+        gradient_checkpointing=False,
         distribution=None,
         seed=0,
         name=None,
@@ -86,7 +89,7 @@ class FineTuner(Adapters):
             raise UserError(f"The method does not work with {self.task.modality}. Received: method={method!r}")
         for objective in self.objectives:
             objective.check(self.task)
-        self.name = name or _slug(self.arguments)
+        self.name = name or recipes.slug(self.arguments)
         self.directory = None
         self.facts = {}
         self.fit_arguments = {}
@@ -129,6 +132,7 @@ class FineTuner(Adapters):
             if self.task.modality == "text":
                 lean.apply(model)
                 lean.skip_unread_tokens(model)
+            remat.set_checkpointing(model, self.arguments["gradient_checkpointing"])
             self.method.attach(model)
             self.task.begin(model, self.preprocessor)
         model.set_seed(self.arguments["seed"])
@@ -390,11 +394,3 @@ def _seeded(seed):
         yield
     finally:
         random.setstate(before)
-
-
-def _slug(arguments):
-    words = (arguments["task"], arguments["backbone"], arguments["method"])
-    words = [word.get("name", "") if isinstance(word, dict) else word for word in words]
-    words = [word if isinstance(word, str) else getattr(word, "name", type(word).__name__) for word in words]
-    joined = "_".join(os.path.basename(word.rstrip("/")) for word in words)
-    return re.sub(r"[^A-Za-z0-9]+", "_", joined).strip("_").lower()

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from kerasft import frozen, lean, steps, surgery, weights
 from kerasft.errors import UserError
+from kerasft.pipeline.waiting import Waiting
 
 PARTS_APART = 65537  # Between the seeds of two parts of a batch: more than there are replicas.
 EXTRAS = "extras"  # Where a batch has what objectives need beside it: `{"inputs": x, "extras": {name: …}}`.
@@ -44,6 +45,7 @@ class FineTunedModel(keras.Model):
         super().__init__(inputs=backbone.input, outputs=outputs, **kwargs)
         surgery.name_by_place(self)
         self.head_name = head.name
+        self.waiting = Waiting()
         self.local = threading.local()  # `counted`: weights of the positions of the batch that is being computed.
         self.objectives = list(objectives)
         self.others = types.SimpleNamespace(layers={})

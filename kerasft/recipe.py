@@ -331,3 +331,12 @@ def _line(text, mark):
 def _brief(value):
     shown = repr(value)
     return shown if len(shown) <= 80 else f"{shown[:77]}…"
+
+
+def slug(arguments):
+    """Returns a name for a run of these arguments of FineTuner: task, backbone and method, as a folder's name."""
+    words = (arguments["task"], arguments["backbone"], arguments["method"])
+    words = [word.get("name", "") if isinstance(word, dict) else word for word in words]
+    words = [word if isinstance(word, str) else getattr(word, "name", type(word).__name__) for word in words]
+    joined = "_".join(os.path.basename(word.rstrip("/")) for word in words)
+    return re.sub(r"[^A-Za-z0-9]+", "_", joined).strip("_").lower()

@@ -170,6 +170,21 @@ def name_by_place(model):
                     weight._path = f"{layer.path}/{weight.name}"
 
 
+def is_training(layer):
+    """Returns whether a layer that is being called is trained. Public Keras tells only layers that ask for it."""
+    return layer._get_call_context().get_value("training")
+
+
+@contextlib.contextmanager
+def training(layer):
+    """Has `layer.call`, outside of `layer(…)`, train the layers within that learn of it from Keras alone."""
+    layer._get_call_context().set_value("training", True)
+    try:
+        yield
+    finally:
+        layer._maybe_reset_call_context()
+
+
 def add_sublayer(layer, sublayer):
     """Makes `sublayer` a part of a layer that is built already, which Keras forbids but does itself for LoRA."""
     layer._tracker.unlock()

@@ -19,6 +19,11 @@ def diverged(model, where, received):
     )
 
 
+def waited(model):
+    """Returns the seconds that the training of a model waited for its data; 0 if nobody counts them."""
+    return model.waiting.seconds if hasattr(model, "waiting") else 0.0
+
+
 class WeightAverage(keras.callbacks.Callback):
     """Has an average of the weights in the model from each validation to the next epoch, and when training is done.
 

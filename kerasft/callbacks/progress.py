@@ -2,8 +2,14 @@
 
 import sys
 import time
+import warnings
 
 import keras
+
+from kerasft.callbacks.base import waited
+
+PATIENCE = 0.2  # Share of an epoch that may be spent on waiting for data without a warning,
+SECONDS = 5  # and how long, however large the share.
 
 
 class Progress(keras.callbacks.Callback):
@@ -11,7 +17,8 @@ class Progress(keras.callbacks.Callback):
 
     On a terminal the line is redrawn twice a second; elsewhere (a file, a notebook's log) a line is printed every
     ten seconds. Rates are of what this process trained; they do not go into the logs, which shall be the same whenever
-    a run is repeated.
+    a run is repeated. Of a `FineTunedModel` the line that stays also says for how much of the time training waited for
+    its data.
 
     Args:
         rows: int. Training examples of an epoch.
@@ -28,7 +35,7 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch, self.first = epoch, None
-        self.began = time.monotonic()
+        self.began, self.waited = time.monotonic(), waited(self.model)
         self.line.begin()
 
     def on_train_batch_begin(self, batch, logs=None):
@@ -56,7 +63,12 @@ class Progress(keras.callbacks.Callback):
         rows = self.rows - self._rows_before()
         self.trained += rows
         self.spent_seconds += now - self.began
-        self._show("done", logs, rows / seconds, f"{clock(now - self.began)}", last=True)
+        seconds_waited = waited(self.model) - self.waited
+        share = f"{seconds_waited / seconds:.0%} waiting for data  " if hasattr(self.model, "waiting") else ""
+        self._show("done", logs, rows / seconds, f"{share}{clock(now - self.began)}", last=True)
+        if seconds_waited > max(PATIENCE * seconds, SECONDS):
+            what = f"Training waited {seconds_waited / seconds:.0%} of epoch {epoch + 1} for its data."
+            warnings.warn(f"{what} What helps: a faster disk, smaller image files, less augmentation.", stacklevel=2)
 
     def _rows_before(self):
         """Returns the rows of this epoch that a process before this trained on."""

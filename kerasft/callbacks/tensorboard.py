@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from kerasft import surgery
+from kerasft.callbacks.base import waited
 
 
 class TensorBoard(keras.callbacks.TensorBoard):
@@ -18,8 +19,9 @@ class TensorBoard(keras.callbacks.TensorBoard):
     - `epoch/…`: loss and metrics of training and validation, and `weight_norm`, the global norm of the weights that
       learn. The step is the number of epochs done.
     - `step/…`, every `every_steps` steps and at the end of an epoch: `loss`, and the term of each objective, as means
-      since the point before; `learning_rate`; `examples_per_second` without validation; `gradient_norm` before
-      clipping, where the optimizer keeps it. The step goes on through stages and after an interruption.
+      since the point before; `learning_rate`; `examples_per_second` without validation; `waiting_share`, that
+      of the time that training waited for its data; `gradient_norm` before clipping, where the optimizer keeps it. The
+      step goes on through stages and after an interruption.
     - `hparams`, as part of the run `validation`: TensorBoard's table then has a column for each hyperparameter of any
       run and for each validation metric. A list of columns of our own would be that of the first run it meets.
     - what `snapshot` returns. Each is kept for every epoch, so that TensorBoard's slider shows how it changes.
@@ -73,7 +75,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
         self.step = self.begins + batch + 1
         if self.clock is None:
             # The first step of all waits for the graph to be traced, that of each epoch for the first rows.
-            self.clock = time.monotonic(), self._sums()["loss"][1]
+            self.clock = time.monotonic(), self._sums()["loss"][1], waited(self.model)
         if self.step % self.every_steps == 0 or batch + 1 == self.params["steps"]:
             self._write("step", self._since_the_point_before(), self.train_writer, self.step)
 
@@ -105,11 +107,13 @@ class TensorBoard(keras.callbacks.TensorBoard):
         for name, (total, count) in sums.items():
             total_before, count_before = self.sums.get(name, (0.0, 0.0))
             values[name] = (total - total_before) / (count - count_before)
-        now, rows = time.monotonic(), sums["loss"][1]
-        before, rows_before = self.clock
-        if rows > rows_before:
-            values["examples_per_second"] = (rows - rows_before) / (now - before)
-        self.sums, self.clock = sums, (now, rows)
+        clock = time.monotonic(), sums["loss"][1], waited(self.model)
+        seconds, rows, seconds_waited = (now - before for now, before in zip(clock, self.clock, strict=True))
+        if rows > 0:
+            values["examples_per_second"] = rows / seconds
+            if hasattr(self.model, "waiting"):
+                values["waiting_share"] = seconds_waited / seconds
+        self.sums, self.clock = sums, clock
         return values
 
     def _sums(self):

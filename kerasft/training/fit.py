@@ -222,9 +222,10 @@ def _train(model, data, settings, callbacks, epochs, done=0):
     """Trains for these epochs, of which the first has some steps behind it."""
     training, validation = data
     callbacks.done = done
+    batches = training_dataset(training, settings, epochs, model.objectives, done)
     try:
         model.fit(
-            training_dataset(training, settings, epochs, model.objectives, done),
+            model.waiting.timed(batches) if settings.replicas == 1 else batches,  # Several devices fetch ahead.
             epochs=epochs.stop,
             initial_epoch=epochs.start,
             steps_per_epoch=batching.steps_per_epoch(len(training), settings.batch_size) - done,
@@ -243,8 +244,8 @@ def _out_of_memory(error, settings):
     half = max(settings.batch_size // 2, 1)
     return UserError(
         f"Out of memory ({error.message[:120]}). What needs less: {parts}batch_size={half}; "
-        "precision='mixed_bfloat16'; a smaller sequence_length or image_size; a method that trains fewer weights, such "
-        f"as lora. Received: batch_size={settings.batch_size}"
+        "precision='mixed_bfloat16'; gradient_checkpointing=True; a smaller sequence_length or image_size; a method "
+        f"that trains fewer weights, such as lora. Received: batch_size={settings.batch_size}"
     )
 
 

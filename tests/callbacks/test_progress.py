@@ -1,4 +1,6 @@
 import io
+import types
+import warnings
 
 import keras
 import numpy as np
@@ -115,3 +117,23 @@ def test_in_a_fit_of_keras():
         ["epoch 1/2", "done"],
         ["epoch 2/2", "done"],
     ]
+
+
+def test_an_epoch_says_how_long_it_waited_for_data_and_warns_if_that_was_long(clock):
+    stream = io.StringIO()
+    callback = Progress(200, stream)
+    callback.set_model(types.SimpleNamespace(waiting=types.SimpleNamespace(seconds=3.0)))
+
+    def epoch(waited):
+        callback.set_params({"epochs": 3, "steps": 20})
+        callback.on_epoch_begin(0)
+        callback.model.waiting.seconds += waited
+        clock.now += 40
+        callback.on_epoch_end(0, {})
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        epoch(waited=2)
+    assert "5% waiting for data" in stream.getvalue()
+    with pytest.warns(UserWarning, match="Training waited 30% of epoch 1 for its data"):
+        epoch(waited=12)
