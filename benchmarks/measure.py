@@ -9,6 +9,7 @@ import csv
 import importlib.metadata
 import itertools
 import json
+import os
 import platform
 import re
 import resource
@@ -33,12 +34,15 @@ class Stopwatch:
     def __init__(self, rows, batch_size):
         self.rows, self.batch_size = rows, batch_size
         self.steps = 0
+        self.first_step_seconds = None
 
     def begin(self):
         self.began = self.warm = time.perf_counter()
 
     def step(self):
         self.steps += 1
+        if self.steps == 1:
+            self.first_step_seconds = seconds_alive()
         if self.steps == WARM_UP_STEPS:
             self.warm = time.perf_counter()
 
@@ -51,10 +55,21 @@ class Stopwatch:
         steady = examples - _examples(min(self.steps, WARM_UP_STEPS), self.rows, self.batch_size)
         return {
             "steps": self.steps,
+            "first_step_seconds": self.first_step_seconds,
             "training_seconds": round(self.ended - self.began, 2),
             "examples_per_second": round(examples / (self.ended - self.began), 2),
             "steady_examples_per_second": round(steady / (self.ended - self.warm), 2) if steady else None,
         }
+
+
+def seconds_alive():
+    """Returns the age of this process, or None where the system does not say (not Linux)."""
+    try:
+        with open("/proc/self/stat", encoding="utf-8") as stat, open("/proc/uptime", encoding="utf-8") as uptime:
+            ticks = int(stat.read().rpartition(")")[2].split()[19])
+            return round(float(uptime.read().split()[0]) - ticks / os.sysconf("SC_CLK_TCK"), 2)
+    except OSError:
+        return None
 
 
 def timed(call, rows):
@@ -83,6 +98,7 @@ def text_arguments(description):
     parser.add_argument("--learning_rate", type=float, default=5e-5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rows", type=int, help="train on the first so many examples only")
+    parser.add_argument("--joined", type=int, default=1, help="train on texts of so many sentences each")
     return parser
 
 
@@ -123,6 +139,15 @@ def read_table(path, rows=None):
     with open(path, encoding="utf-8", newline="") as file:
         table = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))[:rows]
     return [text for text, _ in table], [int(label) for _, label in table]
+
+
+def grown_table(path, rows, joined):
+    """Returns so many texts and labels of a file, which begins again where it is too short.
+
+    Each text is of so many sentences; its label is that of the first.
+    """
+    texts, labels = (list(itertools.islice(itertools.cycle(column), rows * joined)) for column in read_table(path))
+    return [" ".join(texts[i : i + joined]) for i in range(0, len(texts), joined)], labels[::joined]
 
 
 def read_words(path, rows=None):
@@ -176,8 +201,7 @@ def _normalized(text):
 
 def sentences(path, rows):
     """Returns so many texts of a file of `text TAB label` lines, which begins again where it is too short."""
-    texts, _ = read_table(path)
-    return list(itertools.islice(itertools.cycle(texts), rows))
+    return grown_table(path, rows, 1)[0]
 
 
 def report(name, settings, stopwatch, scores, packages):

@@ -16,6 +16,7 @@ from benchmarks.measure import (
     INSTRUCTION,
     TEST_ROWS,
     Stopwatch,
+    grown_table,
     image_arguments,
     read_questions,
     read_table,
@@ -32,6 +33,13 @@ def sst2(arguments):
     """Returns the tuner and its training and test data for film-review sentences."""
     tuner = _text_tuner("text_classification", arguments)
     return tuner, *(_examples(path, rows, "label") for path, rows in _files(arguments))
+
+
+def growth(arguments):
+    """Returns the tuner and its training and test data for film-review sentences over and over, several to a text."""
+    texts, labels = grown_table(arguments.train, arguments.rows, arguments.joined)
+    train = [{"text": text, "label": label} for text, label in zip(texts, labels, strict=True)]
+    return _text_tuner("text_classification", arguments), train, _examples(arguments.test, None, "label")
 
 
 def stsb(arguments):
@@ -110,6 +118,7 @@ def _examples(path, rows, target):
 
 SUITES = {
     "sst2": (sst2, "accuracy"),
+    "growth": (growth, "accuracy"),
     "stsb": (stsb, "spearman"),
     "uner": (uner, "f1"),
     "xquad": (xquad, "f1"),

@@ -13,6 +13,7 @@ FIGURES = {
     "steady_examples_per_second": "examples/s, steady",
     "examples_per_second": "examples/s, with the first steps",
     "training_seconds": "training, s",
+    "first_step_seconds": "start to first step, s",
     "peak_rss_mb": "peak memory, MB",
 }
 PLOTTED = ("accuracy", "spearman", "f1", "cross_entropy", "examples_per_second", "peak_rss_mb")

@@ -37,6 +37,13 @@ XQUAD = (
 )
 STSB = ("--train", "DATA/stsb/train.csv", "--test", "DATA/stsb/test.csv")
 SPEED = (*SST2, "--epochs", "1", "--rows", str(SPEED_ROWS))
+GROWN = (*SST2, "--epochs", "1")
+GROWTH = {  # Rows, and sentences a text.
+    "data x1": ("--rows", "1000"),
+    "data x4": ("--rows", "4000"),
+    "data x16": ("--rows", "16000"),
+    "length x4": ("--rows", "1000", "--joined", "4"),
+}
 CLOTHES = ("--data", "DATA/fashion-mnist")
 KERAS_FASHION = ("ours", "benchmarks.peers.keras_fashion", *CLOTHES)
 KERASFT_FASHION = ("ours", "benchmarks.ours", "fashion", *CLOTHES)
@@ -82,6 +89,14 @@ SUITES = {
         "KerasHub fit, float32, its default length": (*KERAS_HUB, *SPEED, "--sequence_length", "512"),
         "kerasft, auto": (*KERASFT, *SPEED, "--precision", "auto"),
         "HF Trainer, bf16": (*HF, *SPEED, "--bf16"),
+    },
+    "growth": {
+        f"{who}, {what}": (*job, *GROWN, *size)
+        for what, size in GROWTH.items()
+        for who, job in (
+            ("kerasft", ("ours", "benchmarks.ours", "growth", "--precision", "auto")),
+            ("HF Trainer", (*HF, "--growth", *BFLOAT16)),
+        )
     },
     "sst2_peft": {
         f"{who}, {method}": (*job, *SST2, "--method", method, "--learning_rate", RATES[method])
@@ -130,6 +145,7 @@ QUICK = {
     "uner": ("--rows", "320", "--epochs", "1"),
     "xquad": ("--rows", "200", "--epochs", "1"),
     "sst2_speed": ("--rows", "960"),
+    "growth": ("--rows", "320"),
     "sst2_peft": ("--rows", "320", "--epochs", "1"),
     "sst2_linear_probe": ("--rows", "640", "--epochs", "2"),
     "sst2_freeze": ("--rows", "640", "--epochs", "2"),

@@ -2,7 +2,10 @@
 
 import contextlib
 import os
+import shutil
 from pathlib import Path
+
+SHARE = 0.2  # Of the disk that is free, for the arrays of one kind of all runs; the oldest make room.
 
 _elsewhere: list[Path] = []
 
@@ -22,3 +25,17 @@ def folder():
     if _elsewhere:
         return _elsewhere[-1]
     return Path(os.environ.get("KERASFT_HOME") or Path.home() / ".cache" / "kerasft").expanduser()
+
+
+def make_room(folder, size):
+    """Makes room for so many bytes of arrays, those longest unread first. Raises OSError if the disk has too little."""
+    found = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in folder.glob("*.npy"))
+    taken = sum(size for _, size, _ in found)
+    limit = SHARE * (shutil.disk_usage(folder).free + taken)
+    if size > limit:
+        raise OSError(f"{size / 1e6:,.0f} MB are more than a fifth of the disk's free {limit / SHARE / 1e6:,.0f} MB")
+    for _, freed, path in found:
+        if taken + size <= limit:
+            break
+        taken -= freed
+        path.unlink(missing_ok=True)

@@ -95,7 +95,7 @@ def of(model):
 @contextlib.contextmanager
 def dequantized(model):
     """Gives quantized layers kernels in float32 for a while: the same outputs, in the layers' own operations."""
-    pairs = of(model)
+    pairs = [(layer, kernel) for layer, kernel in of(model) if kernel.is_on]
     try:
         for layer, kernel in pairs:
             surgery.give_kernel(layer, kernel.kernel("float32"))

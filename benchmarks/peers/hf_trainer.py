@@ -24,7 +24,7 @@ from transformers import (
     set_seed,
 )
 
-from benchmarks.measure import Stopwatch, read_table, report, text_arguments
+from benchmarks.measure import Stopwatch, grown_table, read_table, report, text_arguments
 
 
 class Clock(TrainerCallback):
@@ -51,9 +51,8 @@ FROZEN = {
 }
 
 
-def tokenized(tokenizer, path, rows=None):
+def tokenized(tokenizer, texts, labels):
     """Returns a `datasets.Dataset` of token ids of their own length, and labels."""
-    texts, labels = read_table(path, rows)
     columns = zip(*texts, strict=True) if isinstance(texts[0], tuple) else (texts,)
     return Dataset.from_dict({**tokenizer(*map(list, columns), truncation=True), "labels": labels})
 
@@ -141,12 +140,16 @@ def score(predicted):
 
 def main():
     parser = peer_arguments(__doc__.splitlines()[0])
+    parser.add_argument("--growth", action="store_true", help="as many --rows as are asked for, see --joined")
     parser.add_argument("--method", default="full", help=f"full, {', '.join(FROZEN)}, adapter, or one of PEFT")
     arguments = parser.parse_args()
 
     set_seed(arguments.seed)
     tokenizer = AutoTokenizer.from_pretrained(arguments.model, model_max_length=128)
-    train, test = tokenized(tokenizer, arguments.train, arguments.rows), tokenized(tokenizer, arguments.test)
+    table = read_table(arguments.train, arguments.rows)
+    if arguments.growth:
+        table = grown_table(arguments.train, arguments.rows, arguments.joined)
+    train, test = tokenized(tokenizer, *table), tokenized(tokenizer, *read_table(arguments.test))
     outputs = 1 if isinstance(train["labels"][0], float) else 2  # With one, the loss is the mean squared error.
     model = AutoModelForSequenceClassification.from_pretrained(arguments.model, num_labels=outputs, dtype="float32")
     trainer, stopwatch = trained(adapted(model, arguments.method), DataCollatorWithPadding(tokenizer), train, arguments)

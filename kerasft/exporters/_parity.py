@@ -9,18 +9,20 @@ TOLERANCE = 1e-5  # Of the greatest number, or of 1.
 ROWS = 5  # A request is as wide as its longest text: in small ones, short texts do not wait for long ones.
 
 
-def check(tuner, answer):
+def check(tuner, answer, beginning=""):
     """Asks the export and `predict` the same and compares each output of each row.
 
     Args:
         tuner: FineTuner.
         answer: function of a dict of input arrays to a dict of output arrays, by the names of the signature.
+        beginning: str. Of the names of those outputs that the signature has, which leaves it out.
 
     Raises: RuntimeError that names the first input and output that differ, and both values.
     """
     for frame in _frames(tuner):
         request = tuner.task.request(frame)
-        expected = {name: value.numpy() for name, value in tuner.decoded(frame).items()}
+        found = {name: value for name, value in tuner.decoded(frame).items() if name.startswith(beginning)}
+        expected = {name.removeprefix(beginning): value.numpy() for name, value in found.items()}
         _compare(request, expected, _answered(answer, request))
     nothing = {name: values[:0] for name, values in request.items()}
     _compare(nothing, {name: values[:0] for name, values in expected.items()}, _answered(answer, nothing))

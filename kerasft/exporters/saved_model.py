@@ -28,19 +28,25 @@ def write(tuner, path):
         UserError: if `path` is no number or exists, or the model calls back into Python.
         RuntimeError: if an answer differs from that of `predict`. Nothing is left at `path`.
     """
+    save(tuner, path)
+
+
+def save(tuner, path, reading=contextlib.nullcontext):
+    """Does what `write` does, with the graph traced within the context that `reading` gives."""
     with version_folder(path) as folder, _without_log():
-        function = _save(tuner, folder)
+        function = _save(tuner, folder, reading)
         os.makedirs(os.path.join(folder, "assets.extra"))
         with open(os.path.join(folder, "assets.extra", "kerasft.json"), "w", encoding="utf-8") as file:
             json.dump(_description(tuner, function), file, indent=1, ensure_ascii=False)
         samples = getattr(tuner, "samples", None)
         requests = tuner.task.request(tuner.task.edge_cases() if samples is None else samples)
         _warmup.write(folder, model_name(path), requests)
-        with _loaded(folder) as answer:
-            _parity.check(tuner, answer)
+        for name, beginning in {_warmup.SIGNATURE: "", **tuner.task.parts}.items():
+            with _loaded(folder, name) as answer:
+                _parity.check(tuner, answer, beginning)
 
 
-def _save(tuner, folder):
+def _save(tuner, folder, reading=contextlib.nullcontext):
     """Saves the graph and returns its concrete function.
 
     Of the Keras objects only raw variables and tables are kept. With Keras variables in the saved object the weights
@@ -49,14 +55,24 @@ def _save(tuner, folder):
     """
     task, model, preprocessor = tuner.task, tuner.model, tuner.preprocessor
 
-    serve = functools.partial(task.serve, model, preprocessor)
-    signature = tf.function(serve, input_signature=list(task.signature().values()), autograph=False)
+    def serve(*inputs):
+        with reading():
+            return task.serve(model, preprocessor, *inputs)
+
+    def serve_part(beginning, *inputs):
+        answers = serve(*inputs).items()
+        return {name.removeprefix(beginning): value for name, value in answers if name.startswith(beginning)}
+
+    signature = list(task.signature().values())
+    graphs = {_warmup.SIGNATURE: serve, **{n: functools.partial(serve_part, b) for n, b in task.parts.items()}}
     with _word_cache.bounded(preprocessor), deltas.merged(model):
-        function = signature.get_concrete_function()
+        made = {name: tf.function(graph, signature, autograph=False) for name, graph in graphs.items()}
+        made = {name: graph.get_concrete_function() for name, graph in made.items()}
+        function = made[_warmup.SIGNATURE]
         module = tf.Module(name="model")
         module.weights = list(function.variables)
         module.tables = _tables(preprocessor, function)
-        tf.saved_model.save(module, folder, signatures={_warmup.SIGNATURE: function})
+        tf.saved_model.save(module, folder, signatures=made)
     return function
 
 
@@ -86,8 +102,8 @@ def _plain(spec):
 
 
 @contextlib.contextmanager
-def _loaded(folder):
-    """Loads the folder as C++ loaders do and gives a function from input arrays to output arrays, by name.
+def _loaded(folder, name=_warmup.SIGNATURE):
+    """Loads the folder as C++ loaders do and gives a signature as a function from input to output arrays, by name.
 
     `tf.saved_model.load` would not do: it repairs in Python what a server cannot.
     """
@@ -97,7 +113,7 @@ def _loaded(folder):
         with session.graph.as_default():
             meta_graph = tf.compat.v1.saved_model.loader.load(session, [tf.saved_model.SERVING], folder)
         _refuse_python(meta_graph.graph_def)
-        signature = meta_graph.signature_def[_warmup.SIGNATURE]
+        signature = meta_graph.signature_def[name]
         fetches = {name: tensor.name for name, tensor in signature.outputs.items()}
         yield lambda arrays: session.run(fetches, {signature.inputs[name].name: arrays[name] for name in arrays})
 

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import dataclasses
+import functools
 import hashlib
 import os
 
@@ -11,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from kerasft.pipeline import _byte_pairs
+from kerasft.pipeline import _byte_pairs, _kept
 from kerasft.pipeline.examples import Examples
 
 PARTS = 1000  # Texts that are tokenized at once.
@@ -211,7 +212,7 @@ def class_for(backbone, kind):
 
 
 def tokenize(preprocessor, columns, targets=None, batch_size=256):
-    """Tokenises whole columns once, in parallel, with the ops of the exported graph.
+    """Tokenises whole columns once, in parallel, with the ops of the exported graph; large ones stay in the cache.
 
     Args:
         columns: sequence of one or two lists of strings.
@@ -219,18 +220,21 @@ def tokenize(preprocessor, columns, targets=None, batch_size=256):
 
     Returns: TokenizedText.
     """
+    made = _kept.tokens(preprocessor, columns, functools.partial(_tokenized, preprocessor, columns, batch_size))
+    return TokenizedText(**made, targets=targets, preprocessor=preprocessor)
+
+
+def _tokenized(preprocessor, columns, batch_size):
     rows, arrays = preprocessor.traced(len(columns)), [np.asarray(column, dtype=object) for column in columns]
     parts = [[array[i : i + batch_size] for array in arrays] for i in range(0, len(arrays[0]), batch_size)]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:  # TensorFlow runs them side by side.
         batches = list(pool.map(lambda part: rows(*map(tf.constant, part)), parts))
     lengths = np.concatenate([batch["token_ids"].row_lengths().numpy() for batch in batches])
-    return TokenizedText(
-        token_ids=np.concatenate([batch["token_ids"].flat_values.numpy() for batch in batches]),
-        segment_ids=np.concatenate([batch["segment_ids"].flat_values.numpy().astype("int8") for batch in batches]),
-        offsets=np.concatenate([[0], np.cumsum(lengths)]),
-        targets=targets,
-        preprocessor=preprocessor,
-    )
+    return {
+        "token_ids": np.concatenate([batch["token_ids"].flat_values.numpy() for batch in batches]),
+        "segment_ids": np.concatenate([batch["segment_ids"].flat_values.numpy().astype("int8") for batch in batches]),
+        "offsets": np.concatenate([[0], np.cumsum(lengths)]),
+    }
 
 
 def quiet_options():

@@ -1,6 +1,7 @@
 """What a task is: what is predicted, from what, and how it is scored and served."""
 
 import numbers
+import types
 from typing import Any, ClassVar
 
 import tensorflow as tf
@@ -26,6 +27,7 @@ class Task:
         converses: bool. Whether prompts and conversations are answered.
         compares_answers: bool. Whether they are made for evaluation too, and compared with what is right.
         sampled: names of the columns of what `served` gives that are kept with a run; those of the inputs, if not said.
+        parts: dict of name to the beginning of the names of some answers, which a further signature of that name has.
         labels: list of str, names of the classes, or None without classes or while they are unknown.
 
     Args:
@@ -44,6 +46,7 @@ class Task:
     scores_tokens: ClassVar[bool] = False
     converses: ClassVar[bool] = False
     compares_answers: ClassVar[bool] = False
+    parts: Any = types.MappingProxyType({})
     labels: list | None = None
 
     def __init__(self, dropout=0.1, columns=None):

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import hashlib
 import os
-import shutil
 import sys
 import time
 from typing import Any
@@ -19,7 +18,6 @@ from kerasft.callbacks.progress import Line, clock
 from kerasft.pipeline import batching
 
 BFLOAT16 = tf.bfloat16.as_numpy_dtype
-SHARE = 0.2  # Of the disk that is free, for the features of all runs; the oldest make room.
 
 
 @dataclasses.dataclass
@@ -172,7 +170,7 @@ def _write(path, model, examples, batches, lengths, check):  # noqa: PLR0913
                 made = made.view("V2") if made.dtype == BFLOAT16 else made
                 if not file.tell():
                     entries = len(examples) if lengths is None else int(lengths.sum())
-                    _make_room(path.parent, entries * made[0].nbytes)
+                    cache.make_room(path.parent, entries * made[0].nbytes)
                     header = {"descr": made.dtype.str, "fortran_order": False, "shape": (entries, *made.shape[1:])}
                     np.lib.format.write_array_header_2_0(file, header)
                 file.write(made.tobytes())
@@ -182,20 +180,6 @@ def _write(path, model, examples, batches, lengths, check):  # noqa: PLR0913
     finally:
         partial.unlink(missing_ok=True)
     progress.end(path.stat().st_size)
-
-
-def _make_room(folder, size):
-    """Makes room for a file of features, those longest unread first. Raises OSError if it is too large for the disk."""
-    found = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in folder.glob("*.npy"))
-    taken = sum(size for _, size, _ in found)
-    limit = SHARE * (shutil.disk_usage(folder).free + taken)
-    if size > limit:
-        raise OSError(f"{size / 1e6:,.0f} MB are more than a fifth of the disk's free {limit / SHARE / 1e6:,.0f} MB")
-    for _, freed, path in found:
-        if taken + size <= limit:
-            break
-        taken -= freed
-        path.unlink(missing_ok=True)
 
 
 class _Progress:

@@ -1,5 +1,7 @@
 import argparse
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -21,8 +23,10 @@ def run(monkeypatch, rows, batch_size, step_seconds):
 
 def test_steady_speed_leaves_out_the_first_steps(monkeypatch):
     # 40 steps an epoch; 20 slow steps of 1 s, then 20 of 0.25 s.
+    monkeypatch.setattr(measure, "seconds_alive", lambda: 9.0)
     figures = run(monkeypatch, rows=400, batch_size=10, step_seconds=[1.0] * 20 + [0.25] * 20)
     assert figures == {
+        "first_step_seconds": 9.0,
         "steps": 40,
         "training_seconds": 25.0,
         "examples_per_second": 16.0,
@@ -63,3 +67,19 @@ def test_report_prints_one_line_of_json(monkeypatch, capsys):
     assert (line["job"], line["accuracy"], line["settings"], line["steps"]) == ("job", 0.5, {"seed": 3}, 1)
     assert line["versions"] == {"pytest": pytest.__version__}
     assert 10 < line["peak_rss_mb"] < 10**6
+
+
+def test_a_table_grows_in_rows_and_in_length(tmp_path):
+    (tmp_path / "a.tsv").write_text("one\t1\ntwo\t0\nthree\t0\n")
+    grown = measure.grown_table(tmp_path / "a.tsv", 3, 2)
+    assert grown == (["one two", "three one", "two three"], [1, 0, 0])
+
+
+def test_the_age_of_a_process_counts_from_its_start():
+    begin = measure.seconds_alive()
+    if begin is None:
+        pytest.skip("this system does not say")
+    code = "import time; time.sleep(0.5); from benchmarks import measure; print(measure.seconds_alive())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 0.5 <= float(done.stdout) < 30
+    assert begin > 0

@@ -54,6 +54,14 @@ TASKS = {
     "text_regression": Case(
         ["bert"], _rows(lambda w, n: {"text": f"{w} film {n}", "value": len(w) + n / 9}), mean=4.0, deviation=1.0
     ),
+    "multi_task": Case(
+        ["bert"],
+        _rows(lambda w, n: {"text": f"{w} film {n}", "verdict": w, "length": len(w) + n / 9}),
+        tasks={
+            "verdict": {"name": "text_classification", "labels": ["good", "bad"]},
+            "length": {"name": "text_regression", "mean": 4.0, "deviation": 1.0},
+        },
+    ),
     "token_classification": Case(
         ["bert"],
         _rows(lambda w, n: {"tokens": ["a", w, "film"], "tags": ["O", f"B-{w}", "O"]}),

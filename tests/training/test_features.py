@@ -191,13 +191,13 @@ def test_the_oldest_make_room(home, monkeypatch):
         path = folder / f"{number}.npy"
         path.write_bytes(bytes(100))
         features.os.utime(path, (number, number))
-    monkeypatch.setattr(features.shutil, "disk_usage", lambda folder: features.shutil._ntuple_diskusage(0, 0, 1200))
-    features._make_room(folder, 150)
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda folder: cache.shutil._ntuple_diskusage(0, 0, 1200))
+    cache.make_room(folder, 150)
     assert [path.name for path in files_in(home)] == ["2.npy"]
 
 
 def test_without_room_each_epoch_computes_it(make_tiny, home, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(features.shutil, "disk_usage", lambda folder: features.shutil._ntuple_diskusage(0, 0, 100))
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda folder: cache.shutil._ntuple_diskusage(0, 0, 100))
     tuner = fitted(make_tiny, tmp_path / "run")
     assert len(tuner.history["loss"]) == 3
     assert files_in(home) == []
