@@ -182,8 +182,12 @@ def _problems(recipe, calls):
     if task or "task" not in recipe:
         problems += [_unknown(key, recipe[key], allowed) for key in recipe if key not in allowed]
     problems += [f"{name} is missing. Received: {', '.join(map(str, recipe)) or 'no keys'}" for name in needed]
+    beside = {name: recipe[name] for name in task if name in recipe}  # Arguments of the task may stand there.
     for key in PLUGINS:
-        problems += _plugin_problems(key, key, recipe.get(key))
+        value = recipe.get(key)
+        if key == "task" and beside:
+            value = {**({"name": value} if isinstance(value, str) else value), **beside}
+        problems += _plugin_problems(key, key, value)
     return problems
 
 

@@ -21,7 +21,8 @@ ARCHIVE = "vaderSentiment-3.3.2.tar.gz"
 SHA256 = "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"
 INNER = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
 TABLE = "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
-SPLITS, TARGETS = ("train", "test"), ("label", "value")
+SPLITS, FILES = ("train", "test"), ("label", "value")
+TARGETS = (*FILES, "both")
 NEUTRAL = 0.5  # Mean ratings of -0.5 to 0.5, on a scale of -4 to 4, say neither.
 SOURCE = f"""Made by kerasft from {TABLE}
 in the source archive of {REQUIREMENT} (SHA-256 {SHA256}).
@@ -41,7 +42,8 @@ def read(split="train", target="label"):
 
     Args:
         split: str. `"train"` (about 8,000 sentences) or `"test"` (about 2,000, always the same).
-        target: str. `"label"`, or `"value"` for the mean rating, from -4 to 4, also of sentences that are neither.
+        target: str. `"label"`, or `"value"` for the mean rating, from -4 to 4, also of sentences that are neither, or
+            `"both"`, where these have no label.
 
     Returns: pandas.DataFrame of `text` and the target.
     Raises: UserError if there is no such split or target, or the archive cannot be had or is another one.
@@ -55,7 +57,10 @@ def read(split="train", target="label"):
     folder = cache.folder() / "data" / "film_snippets_rated"
     if not folder.is_dir():
         _make(folder)
-    return as_examples(csv.read(folder / f"{split}_{target}s.csv"), f"film_snippets {split}")
+    frame = csv.read(folder / f"{split}_{'label' if target == 'label' else 'value'}s.csv")
+    if target == "both":
+        frame = frame.assign(label=[_label(float(value)) for value in frame["value"]])
+    return as_examples(frame, f"film_snippets {split}")
 
 
 def _make(folder):
@@ -65,7 +70,7 @@ def _make(folder):
         table = _table(_checked(_fetch(scratch)))
         partial = Path(scratch, "made")
         partial.mkdir()
-        for split, target in itertools.product(SPLITS, TARGETS):
+        for split, target in itertools.product(SPLITS, FILES):
             with open(partial / f"{split}_{target}s.csv", "w", encoding="utf-8", newline="") as file:
                 writer = csv_module.writer(file)
                 writer.writerow(["text", target])
@@ -118,8 +123,15 @@ def _rated(table, target):
     for line in table.splitlines():
         _, rating, text = line.split("\t")
         key = re.sub(r"\s+", " ", text.strip().lower())
-        if key not in rows and (target == "value" or abs(float(rating)) > NEUTRAL):
+        answer = float(rating) if target == "value" else _label(float(rating))
+        if key not in rows and answer is not None:
             is_test = int(hashlib.sha256(key.encode()).hexdigest(), 16) % 5 == 0
-            answer = float(rating) if target == "value" else "positive" if float(rating) > 0 else "negative"
             rows[key] = (text.strip(), answer, "test" if is_test else "train")
     return list(rows.values())
+
+
+def _label(rating):
+    """Returns the label of a mean rating, or None for one that says neither."""
+    if abs(rating) <= NEUTRAL:
+        return None
+    return "positive" if rating > 0 else "negative"

@@ -6,6 +6,7 @@ import importlib
 import numpy as np
 
 from kerasft.errors import UserError
+from kerasft.evaluation import _overview
 from kerasft.evaluation._markup import escape, tag
 
 
@@ -43,6 +44,7 @@ class Evaluation:
         found = []
         for name, task in self.tasks.items():
             found.append(tag("h2", escape(name), class_="task"))
+            found.append(tag("p", escape(_short(task.headline()))) + _overview.tiles(task))
             found += task.sections()
         return found
 

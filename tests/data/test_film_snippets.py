@@ -64,6 +64,16 @@ def test_values_are_the_ratings_of_all_sentences(wheels):
         film_snippets.read(target="values")
 
 
+def test_both_are_the_ratings_with_the_labels_of_those_that_say_either(wheels):
+    for split in ("train", "test"):
+        both = film_snippets.read(split, "both")
+        assert both[["text", "value"]].equals(film_snippets.read(split, "value"))
+        labels = dict(zip(both["text"], both["label"], strict=True))
+        expected = dict(film_snippets.read(split)[["text", "label"]].itertuples(index=False))
+        assert {text: label for text, label in labels.items() if isinstance(label, str)} == expected
+        assert sum(not isinstance(label, str) for label in labels.values()) == len(both) - len(expected)
+
+
 def test_the_second_time_needs_no_archive(wheels):
     first = film_snippets.read("test")
     (wheels / film_snippets.ARCHIVE).unlink()
