@@ -1,5 +1,8 @@
 """Gradient checkpointing: the same numbers in less memory."""
 
+import ctypes
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -105,6 +108,7 @@ def test_what_objectives_look_at_stays_visible(make_tiny):
     assert np.abs(gradient).max() > 0
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs malloc_trim")
 def test_a_step_takes_less_memory():
     import keras_hub
 
@@ -116,6 +120,7 @@ def test_a_step_takes_less_memory():
     for on in (True, False):
         remat.set_checkpointing(model, on)
         step = tf.function(lambda: model.attempt(data))
+        ctypes.CDLL(None).malloc_trim(0)  # What the process holds and does not use would hide the growth.
         before = memory.used()
         with memory.Watch() as watch:
             step()

@@ -101,9 +101,8 @@ def _looked_up(layer, call, codes, scales, inputs, reverse=False):
         return call(inputs, reverse=True)
     rows, width = layer.embeddings.shape
     ids = tf.cast(inputs, "int32")
-    found = (tf.gather(tf.reshape(part, (rows, width // quantization.BLOCK, -1)), ids) for part in (codes, scales))
-    row_codes, row_scales = found
-    values = tf.cast(row_codes, "float32") * row_scales
+    blocks = [tf.gather(tf.reshape(part, (rows, width // quantization.BLOCK, -1)), ids) for part in (codes, scales)]
+    values = tf.cast(blocks[0], "float32") * blocks[1]
     return tf.cast(tf.reshape(values, tf.concat([tf.shape(ids), [width]], axis=0)), layer.compute_dtype)
 
 
