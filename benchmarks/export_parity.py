@@ -138,4 +138,5 @@ if __name__ == "__main__":
     parser.add_argument("run", help="run folder")
     parser.add_argument("data", type=yaml.safe_load, help="a path or {name: source, …}; labels are not needed")
     parser.add_argument("--rows", type=int, default=1000, help="rows to compare, taken at random")
+    parser.add_argument("--format", choices=["saved_model", "saved_model_int8"], default="saved_model")
     sys.exit(main(parser.parse_args()))

@@ -24,6 +24,7 @@ from kerasft.training import fit
 
 ROWS, BATCH, WARM, TRACED = 1920, 32, 20, 10
 LAYERS, WIDTH = 6, 384  # MiniLM's; its feed-forward layers are four times as wide.
+AROUND = ("Process", "Run")  # What the profile counts beside single operations.
 PASSES = {"full": 3, "lora": 2}  # Forward, to the inputs, and to the weights.
 
 
@@ -133,7 +134,8 @@ def by_operation(folder, count=20):
         for line in plane.lines if "CPU" in plane.name else ():
             for event in line.events:
                 _, is_operation, kind = plane.event_metadata[event.metadata_id].name.rpartition(":")
-                totals[kind] += event.duration_ps / 1e9 / TRACED if is_operation else 0
+                if is_operation and kind not in AROUND and not kind.startswith(" "):
+                    totals[kind] += event.duration_ps / 1e9 / TRACED
     return {kind: round(total, 1) for kind, total in totals.most_common(count)}
 
 
