@@ -27,6 +27,18 @@ def folder():
     return Path(os.environ.get("KERASFT_HOME") or Path.home() / ".cache" / "kerasft").expanduser()
 
 
+@contextlib.contextmanager
+def written(path):
+    """Gives a binary file to write, which is `path` in the end, unless an error comes; others may write the same."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        with open(partial, "wb") as file:
+            yield file
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def make_room(folder, size):
     """Makes room for so many bytes of arrays, those longest unread first. Raises OSError if the disk has too little."""
     found = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in folder.glob("*.npy"))

@@ -128,7 +128,7 @@ def _call_dropout(layer, inputs, training=False):
 
 def _call_last_block(block, call, inputs, padding_mask=None, training=None, **others):
     is_plain = getattr(_thread, "block", None) is block and padding_mask is not None and not others
-    if not is_plain or any(map(taps.is_tapped, (block, *surgery.all_layers(block)))):
+    if not is_plain or taps.is_seen_into(block):
         return call(inputs, padding_mask=padding_mask, training=training, **others)
     return surgery.encode_first_token(block, inputs, padding_mask, training)
 

@@ -34,8 +34,7 @@ def set_checkpointing(model, on):
 
 
 def _call(block, call, *args, **kwargs):
-    is_seen = any(map(taps.is_tapped, (block, *surgery.all_layers(block))))
-    if is_seen or not (block.is_checkpointed and surgery.is_training(block)):
+    if taps.is_seen_into(block) or not (block.is_checkpointed and surgery.is_training(block)):
         return call(*args, **kwargs)
     given = tf.nest.flatten((args, kwargs))
     differentiable = [number for number, value in enumerate(given) if tf.is_tensor(value) and value.dtype.is_floating]

@@ -4,6 +4,8 @@ import contextlib
 import functools
 import threading
 
+from kerasft import surgery
+
 
 class Tap:
     """Lets functions change what one layer returns, for a while and in the thread that asks for it.
@@ -57,6 +59,11 @@ def tap(layer):
 def is_tapped(layer):
     """Returns True if the layer has a `Tap`."""
     return isinstance(getattr(layer, "tap", None), Tap)
+
+
+def is_seen_into(layer):
+    """Returns True if the layer or one within it has a `Tap`."""
+    return any(map(is_tapped, (layer, *surgery.all_layers(layer))))
 
 
 @contextlib.contextmanager

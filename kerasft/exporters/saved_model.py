@@ -59,20 +59,22 @@ def _save(tuner, folder, reading=contextlib.nullcontext):
         with reading():
             return task.serve(model, preprocessor, *inputs)
 
+    signature = list(task.signature().values())
+    whole = tf.function(serve, signature, autograph=False)
+
     def serve_part(beginning, *inputs):
-        answers = serve(*inputs).items()
+        answers = whole(*inputs).items()
         return {name.removeprefix(beginning): value for name, value in answers if name.startswith(beginning)}
 
-    signature = list(task.signature().values())
-    graphs = {_warmup.SIGNATURE: serve, **{n: functools.partial(serve_part, b) for n, b in task.parts.items()}}
+    graphs = {n: functools.partial(serve_part, beginning) for n, beginning in task.parts.items()}
     with _word_cache.bounded(preprocessor), deltas.merged(model):
-        made = {name: tf.function(graph, signature, autograph=False) for name, graph in graphs.items()}
-        made = {name: graph.get_concrete_function() for name, graph in made.items()}
-        function = made[_warmup.SIGNATURE]
+        function = whole.get_concrete_function()
+        parts = {name: tf.function(graph, signature, autograph=False) for name, graph in graphs.items()}
+        made = {name: part.get_concrete_function() for name, part in parts.items()}
         module = tf.Module(name="model")
         module.weights = list(function.variables)
         module.tables = _tables(preprocessor, function)
-        tf.saved_model.save(module, folder, signatures=made)
+        tf.saved_model.save(module, folder, signatures={_warmup.SIGNATURE: function, **made})
     return function
 
 

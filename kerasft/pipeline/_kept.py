@@ -70,10 +70,5 @@ def _write(folder, key, arrays):
     folder.mkdir(parents=True, exist_ok=True)
     cache.make_room(folder, sum(array.nbytes for array in arrays.values()))
     for name, array in arrays.items():
-        partial = folder / f"{key}-{name}.{os.getpid()}.partial"  # Another process may write the same.
-        try:
-            with open(partial, "wb") as file:
-                np.save(file, array)
-            os.replace(partial, folder / f"{key}-{name}.npy")
-        finally:
-            partial.unlink(missing_ok=True)
+        with cache.written(folder / f"{key}-{name}.npy") as file:
+            np.save(file, array)

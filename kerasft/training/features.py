@@ -160,25 +160,20 @@ def _write(path, model, examples, batches, lengths, check):  # noqa: PLR0913
     dataset = batching.dataset(dataclasses.replace(examples, targets=None), lambda: batches, count=len(batches))
     compute = tf.function(model.above_frozen, input_signature=dataset.element_spec, autograph=False)
     progress = _Progress(model.frozen, len(examples))
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # Another process may compute the same.
-    try:
-        with open(partial, "wb") as file:
-            for rows, (inputs,) in zip(batches, dataset, strict=True):
-                made = compute(inputs)[frozen.FEATURES].numpy()
-                if lengths is not None:
-                    made = made[np.arange(made.shape[1]) < lengths[rows][:, None]]
-                made = made.view("V2") if made.dtype == BFLOAT16 else made
-                if not file.tell():
-                    entries = len(examples) if lengths is None else int(lengths.sum())
-                    cache.make_room(path.parent, entries * made[0].nbytes)
-                    header = {"descr": made.dtype.str, "fortran_order": False, "shape": (entries, *made.shape[1:])}
-                    np.lib.format.write_array_header_2_0(file, header)
-                file.write(made.tobytes())
-                progress.add(len(rows))
-                check()
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with cache.written(path) as file:
+        for rows, (inputs,) in zip(batches, dataset, strict=True):
+            made = compute(inputs)[frozen.FEATURES].numpy()
+            if lengths is not None:
+                made = made[np.arange(made.shape[1]) < lengths[rows][:, None]]
+            made = made.view("V2") if made.dtype == BFLOAT16 else made
+            if not file.tell():
+                entries = len(examples) if lengths is None else int(lengths.sum())
+                cache.make_room(path.parent, entries * made[0].nbytes)
+                header = {"descr": made.dtype.str, "fortran_order": False, "shape": (entries, *made.shape[1:])}
+                np.lib.format.write_array_header_2_0(file, header)
+            file.write(made.tobytes())
+            progress.add(len(rows))
+            check()
     progress.end(path.stat().st_size)
 
 
