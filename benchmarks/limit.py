@@ -42,7 +42,7 @@ def main():
         method=method,
         precision=arguments.precision,
         labels=[0, 1],
-        pooling="first",
+        pooling="pooled",
     )
     texts, labels = read_table(arguments.train, ROWS)
     data = [{"text": text, "label": label} for text, label in zip(texts, labels, strict=True)]

@@ -77,8 +77,8 @@ def instructions(arguments):
     )
 
 
-def _text_tuner(task, arguments, pooling="first", backbone="starter:minilm_l6_en", **kwargs):
-    kwargs |= {"pooling": pooling} if pooling else {}  # The first token's, as BertForSequenceClassification.
+def _text_tuner(task, arguments, pooling="pooled", backbone="starter:minilm_l6_en", **kwargs):
+    kwargs |= {"pooling": pooling} if pooling else {}  # Through BERT's pooler, as BertForSequenceClassification.
     return kerasft.FineTuner(
         task=task,
         backbone=arguments.backbone or backbone,

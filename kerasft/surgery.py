@@ -317,6 +317,20 @@ def maker(layer, name):
     return operation if len(operation._inbound_nodes) == 1 else None
 
 
+def maker_below_pooler(layer):
+    """Returns the layer whose first token goes through a Dense layer to be the input `pooled` of a layer, or None."""
+    dense = read_by(layer)["pooled"]._keras_history.operation
+    if not isinstance(dense, keras.layers.Dense) or len(dense._inbound_nodes) != 1:
+        return None
+    taken = read_by(dense)._keras_history.operation
+    if type(taken).__name__ != "GetItem":
+        return None
+    tokens, place = taken._inbound_nodes[0].arguments.args
+    operation = tokens._keras_history.operation
+    is_first = place == (slice(None), 0, slice(None))
+    return operation if is_first and len(operation._inbound_nodes) == 1 else None
+
+
 def encode_first_token(encoder, x, padding_mask, training):
     """Returns a KerasHub `TransformerEncoder`'s output at the first token, `(batch, 1, width)`, and computes no other.
 

@@ -94,16 +94,18 @@ def test_a_whole_model_gives_the_same_outputs_and_gradients(make_tiny):
         np.testing.assert_allclose(after, before, atol=2e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("pooling", ["first", "pooled"])
 @pytest.mark.parametrize("normalize_first", [False, True])
-def test_the_last_block_computes_no_token_that_the_head_does_not_read(make_tiny, normalize_first):
+def test_the_last_block_computes_no_token_that_the_head_does_not_read(make_tiny, normalize_first, pooling):
     random = np.random.default_rng(0)
     inputs = {
         "token_ids": random.integers(5, 40, (3, 9)),
         "segment_ids": np.zeros((3, 9), int),
         "padding_mask": np.array([[1] * 9, [1] * 6 + [0] * 3, [1] * 2 + [0] * 7]),
     }
-    model = first_token_model(make_tiny("bert", dropout=0.0))
-    model.get_layer("transformer_layer_1").normalize_first = normalize_first
+    model = first_token_model(make_tiny("bert", dropout=0.0), pooling)
+    block = model.get_layer("transformer_layer_1")
+    block.normalize_first = normalize_first
     results = []
     for skip in (False, True):
         if skip:
@@ -114,6 +116,17 @@ def test_the_last_block_computes_no_token_that_the_head_does_not_read(make_tiny,
         results.append([loss, *tape.gradient(loss, [w.value for w in weights])])
     for before, after in zip(*results, strict=True):
         np.testing.assert_allclose(after, before, atol=1e-5)
+    assert model.read_at_first_token is block
+
+
+def test_a_pooler_that_does_not_read_the_first_token_sees_them_all(make_tiny):
+    pretrained = make_tiny("bert")
+    model = first_token_model(pretrained, "pooled")
+    for operation in model.operations:
+        if type(operation).__name__ == "GetItem" and operation.output.shape == (None, 16):
+            operation._inbound_nodes[0].arguments.args = (operation.input, (slice(None), 1, slice(None)))
+    lean.skip_unread_tokens(model)
+    assert model.read_at_first_token is None
 
 
 def test_a_block_that_others_read_stays_whole(make_tiny):
@@ -128,8 +141,8 @@ def test_a_block_that_others_read_stays_whole(make_tiny):
     assert seen[0].shape == (3, 9, 16)
 
 
-def first_token_model(pretrained):
-    task = TextClassification(labels=["a", "b"], pooling="first")
+def first_token_model(pretrained, pooling="first"):
+    task = TextClassification(labels=["a", "b"], pooling=pooling)
     return FineTunedModel(pretrained.backbone, task.head(pretrained))
 
 
