@@ -54,6 +54,7 @@ def main():
     file = next(Path(arguments.model).glob("*.gguf")).name
     tokenizer = AutoTokenizer.from_pretrained(arguments.model, gguf_file=file)
     model = AutoModelForCausalLM.from_pretrained(arguments.model, gguf_file=file, dtype="float32")
+    model.is_quantized = False  # Its file is, its weights no longer are; the Trainer refuses those that are.
     config = peft.LoraConfig(task_type="CAUSAL_LM", r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"])
     train = conversations(tokenizer, arguments.train, arguments.rows)
     test = conversations(tokenizer, arguments.test, TEST_ROWS)

@@ -1,16 +1,23 @@
-"""Plain text files: a row a line, or a paragraph."""
+"""Plain text files of any size: a row a line, or a paragraph."""
 
+import array
+import codecs
+import itertools
+
+import numpy as np
 import pandas as pd
 
-from kerasft.data.base import as_examples, existing_file, read_text
+from kerasft.data._file_texts import FileTexts
+from kerasft.data.base import as_examples, existing_file
 from kerasft.errors import UserError
 
 ENDINGS = (".txt",)
-PARTS = ("line", "paragraph", "file")
+# Lines that are one row after the other have the same of these; a line is its begin, its end and whether it is blank.
+PARTS = {"line": lambda line: line[0], "paragraph": lambda line: line[2], "file": lambda line: None}
 
 
 def read(path, part="paragraph"):
-    """Reads texts.
+    """Reads where the texts of a file are. The texts stay there, so the file may be larger than the memory.
 
     Args:
         path: str or path. UTF-8, with or without a byte order mark.
@@ -22,19 +29,30 @@ def read(path, part="paragraph"):
     if part not in PARTS:
         raise UserError(f"part must be one of {', '.join(PARTS)}. Received: part={part!r}")
     path = existing_file(path)
-    text = read_text(path)
-    if part == "paragraph":
-        rows = _paragraphs(text.split("\n"))
-    else:
-        rows = text.split("\n") if part == "line" else [text]
-    return as_examples(pd.DataFrame({"text": [row for row in rows if row.strip()]}, dtype=object), path.name, path)
+    texts = FileTexts(path, *_places(path, part))
+    return as_examples(pd.DataFrame({"text": texts}), path.name, path)
 
 
-def _paragraphs(lines):
-    rows = [[]]
-    for line in lines:
-        if line.strip():
-            rows[-1].append(line)
-        elif rows[-1]:
-            rows.append([])
-    return ["\n".join(row) for row in rows]
+def _places(path, part):
+    """Returns where the texts of a file begin and end, in bytes, as two arrays of int64."""
+    found = array.array("q")
+    for _, lines in itertools.groupby(_lines(path), PARTS[part]):
+        begins, ends, are_blank = zip(*lines, strict=True)
+        if not all(are_blank):
+            found.extend((begins[0], ends[-1]))
+    return np.array(found, "int64").reshape(-1, 2).T
+
+
+def _lines(path):
+    """Iterates over begin and end of each line, in bytes and without what ends it, and whether it is blank."""
+    begin = 0
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                is_blank = not line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+            except UnicodeDecodeError as error:
+                what = f"{path.name}, line {number:,}, is not UTF-8"
+                raise UserError(f"{what}. Received: byte {error.object[error.start]:#04x}") from error
+            mark = len(codecs.BOM_UTF8) if number == 1 and line.startswith(codecs.BOM_UTF8) else 0
+            yield begin + mark, begin + len(line.removesuffix(b"\n").removesuffix(b"\r")), is_blank
+            begin += len(line)

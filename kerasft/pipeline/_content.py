@@ -1,5 +1,6 @@
 """Which rows say the same."""
 
+import functools
 import hashlib
 
 import numpy as np
@@ -15,27 +16,31 @@ def content_keys(frame, columns):
 
     Texts are compared without blanks around them; images and sound by their bytes, also those of files.
     """
-    keys = [[_content(value, column in PATH_COLUMNS) for value in frame[column]] for column in columns]
-    return list(zip(*keys, strict=True)) if keys else [()] * len(frame)
+    return list(_contents(frame, columns)) if columns else [()] * len(frame)
+
+
+def content_hashes(frame, columns):
+    """Returns a number for each row, equal for rows of equal content: keys in little memory, `(rows,)` uint64."""
+    hashes = (hashlib.blake2b(_bytes(row), digest_size=8).digest() for row in _contents(frame, columns))
+    return np.fromiter((int.from_bytes(found) for found in hashes), "uint64", len(frame))
 
 
 def digest(frame):
     """Returns hexadecimal digits that say which data this is: equal for the same content in the same order."""
     found = hashlib.sha256()
-    for row in content_keys(frame, list(frame.columns)):
-        found.update(repr(row).encode(errors="surrogatepass"))
+    for row in _contents(frame, list(frame.columns)):
+        found.update(_bytes(row))
     return found.hexdigest()
 
 
 def duplicates(train, validation, columns):
     """Returns a message for each row of `validation` whose content in `columns` is also in `train`."""
-    first = dict(zip(reversed(content_keys(train, columns)), reversed(train.index), strict=True))
-    received = validation[columns[0]].tolist()
+    known, first = np.unique(content_hashes(train, columns), return_index=True)
+    places = pd.Index(known).get_indexer(content_hashes(validation, columns))
     return [
-        f"{origin(validation)}, row {row}: same {' and '.join(columns)} as {origin(train)}, row {first[key]}. "
-        f"Received: {brief(value)}"
-        for row, value, key in zip(validation.index, received, content_keys(validation, columns), strict=True)
-        if key in first
+        f"{origin(validation)}, row {validation.index[row]}: same {' and '.join(columns)} as {origin(train)}, row "
+        f"{train.index[first[places[row]]]}. Received: {brief(validation[columns[0]].iloc[row])}"
+        for row in np.flatnonzero(places >= 0)
     ]
 
 
@@ -53,7 +58,17 @@ def conflicting(frame, columns, label):
     return problems
 
 
-def _content(value, is_path):
+def _contents(frame, columns):
+    """Iterates over what the rows hold in these columns, as tuples that can be compared and hashed."""
+    contents = (map(functools.partial(_content, name in PATH_COLUMNS), frame[name]) for name in columns)
+    return zip(*contents, strict=True)
+
+
+def _bytes(row):
+    return repr(row).encode(errors="surrogatepass")
+
+
+def _content(is_path, value):
     if isinstance(value, str):
         return _file_content(value) if is_path else value.strip()
     if isinstance(value, bytes):
@@ -62,7 +77,7 @@ def _content(value, is_path):
         digest = hashlib.blake2b(np.ascontiguousarray(value).data, digest_size=16).digest()
         return value.shape, value.dtype.str, digest
     if isinstance(value, (list, tuple, np.ndarray)):
-        return tuple(_content(item, is_path) for item in value)
+        return tuple(_content(is_path, item) for item in value)
     if is_missing(value):
         return None
     return value if pd.api.types.is_hashable(value) else repr(value)

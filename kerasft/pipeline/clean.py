@@ -11,7 +11,7 @@ import pandas as pd
 
 from kerasft.errors import UserError, nearest
 from kerasft.pipeline._chats import as_turns, message_problems
-from kerasft.pipeline._content import conflicting, content_keys, digest, duplicates
+from kerasft.pipeline._content import conflicting, content_hashes, content_keys, digest, duplicates
 from kerasft.pipeline._images import image_problems
 from kerasft.pipeline._labels import (
     infer_labels,
@@ -59,6 +59,7 @@ __all__ = [
     "brief",
     "choose_columns",
     "conflicting",
+    "content_hashes",
     "content_keys",
     "digest",
     "duplicates",

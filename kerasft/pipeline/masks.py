@@ -2,12 +2,14 @@
 
 import dataclasses
 import functools
+import itertools
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasft.pipeline.text import Parts, TextPreprocessor, as_ragged, column, flat
+from kerasft.pipeline import _kept
+from kerasft.pipeline.text import PARTS, Parts, TextPreprocessor, as_ragged, column, flat, in_parallel, slices
 
 MASK = "[MASK]"  # In texts, whatever the tokenizer's own is called.
 VIEWS = 10  # Choices of words that a text is met with, one epoch after the other.
@@ -94,14 +96,22 @@ class Masked(Parts):
 
 
 def tokenize(preprocessor, texts, share, seed):
-    """Tokenises texts in parallel; a long one becomes several rows. Returns Masked."""
+    """Tokenises a column of texts in parallel; a long one becomes several rows. Returns Masked."""
+    made = _kept.tokens(
+        preprocessor, [texts], functools.partial(_tokenized, preprocessor, texts), (*_kept.NAMES, "texts")
+    )
+    return Masked(**made, targets=None, preprocessor=preprocessor, share=share, seed=seed)
+
+
+def _tokenized(preprocessor, texts):
     start, end = preprocessor.marks["start"], preprocessor.marks["end"]
     room = preprocessor.sequence_length - len(start) - len(end)
-    rows, numbers = [], []
-    for number, ids in enumerate(preprocessor.tokenized_in_parallel(texts)):
-        parts = [ids[begin : begin + room] for begin in range(0, max(len(ids), 1), room)]
-        rows += [[*start, *part, *end] for part in parts]
-        numbers += [number] * len(parts)
-    return Masked(
-        **flat(rows), targets=None, preprocessor=preprocessor, texts=np.array(numbers), share=share, seed=seed
-    )
+    numbers = itertools.count()
+    for made in in_parallel(preprocessor.tokenized, slices(texts, PARTS)):
+        rows = [
+            (number, [*start, *ids[begin : begin + room], *end])
+            for ids, number in zip(made.to_list(), numbers, strict=False)
+            for begin in range(0, max(len(ids), 1), room)
+        ]
+        of, ids = zip(*rows, strict=True)
+        yield {**flat(ids), "texts": np.array(of)}

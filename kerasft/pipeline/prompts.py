@@ -1,13 +1,16 @@
 """Prompts and what follows them as token ids: which tokens are learned, and how conversations are written."""
 
 import dataclasses
+import functools
+import itertools
 from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasft.pipeline.text import Parts, TextPreprocessor, as_ragged, column, flat
+from kerasft.pipeline import _kept
+from kerasft.pipeline.text import PARTS, Parts, TextPreprocessor, as_ragged, column, flat, in_parallel, slices
 
 GIVEN = "\0"  # Stands for a text that is not known yet; no text holds it.
 
@@ -153,47 +156,67 @@ def special(template):
     return {part for part in (*template.before, *template.after) if part.startswith("<")}
 
 
-def tokenize(preprocessor, rows, is_text=False, room=0):
-    """Tokenises rows of pieces in parallel.
+def tokenize(preprocessor, columns, pieces, is_text=False, room=0):
+    """Tokenises rows in parallel.
 
     Args:
         preprocessor: PromptPreprocessor.
-        rows: list of lists of Piece.
+        columns: sequence of columns.
+        pieces: function of what a row holds in them that returns its list of Piece.
         is_text: bool. Whether what is too long becomes several rows; else it loses its beginning, and its end if the
             last answer is too long by itself.
         room: int. Tokens of `sequence_length` that stay free.
 
     Returns: Prompts.
     """
-    texts = [piece.text for row in rows for piece in row]
-    found = iter(preprocessor.tokenized_in_parallel(texts))
-    start = preprocessor.marks["start"]
-    limit = preprocessor.sequence_length - len(start) - room
-    made, numbers, cut = [], [], 0
-    for number, row in enumerate(rows):
-        pieces = [(piece.ids or ids, piece.is_learned) for piece, ids in zip(row, found, strict=False)]
-        ids = np.array([i for ids, _ in pieces for i in ids], "int32")
-        learned = np.repeat([flag for _, flag in pieces], [len(ids) for ids, _ in pieces])
-        if is_text:
-            parts = [slice(begin, begin + limit) for begin in range(0, max(len(ids) - 1, 1), limit - 1)]
-        else:
-            parts = [_kept(learned, limit)]
-            cut += len(ids) > limit
-        made += [([*start, *ids[part]], [*(False for _ in start), *learned[part]]) for part in parts]
-        numbers += [number] * len(parts)
-    ids, learned = zip(*made, strict=True)
-    return Prompts(
-        **flat(ids),
-        targets=np.concatenate(learned).astype("bool"),
-        preprocessor=preprocessor,
-        texts=np.array(numbers),
-        cut=cut,
+    limit = preprocessor.sequence_length - len(preprocessor.marks["start"]) - room
+    parts = functools.partial(_all if is_text else _end, limit)
+    made = _kept.tokens(
+        preprocessor,
+        columns,
+        functools.partial(_tokenized, preprocessor, columns, pieces, parts),
+        names=(*_kept.NAMES, "targets", "texts", "cut"),
+        how=("text" if is_text else "prompt", limit),
     )
+    return Prompts(**{**made, "cut": int(made["cut"].sum())}, preprocessor=preprocessor)
 
 
-def _kept(learned, limit):
+def _tokenized(preprocessor, columns, pieces, parts):
+    """Iterates over arrays by name, of some rows after the other."""
+
+    def tokenized(rows):
+        return rows, preprocessor.tokenized([piece.text for row in rows for piece in row]).to_list()
+
+    parts_of_columns = zip(*(slices(column, PARTS) for column in columns), strict=True)
+    rows = ([pieces(*row) for row in zip(*part, strict=True)] for part in parts_of_columns)
+    numbers, start = itertools.count(), preprocessor.marks["start"]
+    for some, found in in_parallel(tokenized, rows):
+        made, found = [], iter(found)
+        for row, number in zip(some, numbers, strict=False):
+            ids, learned = _joined(row, found)
+            kept = parts(learned)
+            lost = len(ids) > kept[-1].stop - kept[0].start
+            made += [(number, [*start, *ids[k]], [*(False for _ in start), *learned[k]], lost) for k in kept]
+        texts, ids, learned, cut = zip(*made, strict=True)
+        targets = np.concatenate(learned).astype("bool")
+        yield {**flat(ids), "targets": targets, "texts": np.array(texts), "cut": np.array(cut)}
+
+
+def _joined(row, found):
+    """Returns the ids of a row's pieces, and whether each is learned, as two arrays; `found` are those of texts."""
+    ids = [piece.ids or ids for piece, ids in zip(row, found, strict=False)]
+    learned = np.repeat([piece.is_learned for piece in row], [len(part) for part in ids])
+    return np.array([number for part in ids for number in part], "int32"), learned
+
+
+def _all(limit, learned):
+    """Returns the slices that together hold all tokens of a text; each begins with the last of the one before."""
+    return [slice(begin, begin + limit) for begin in range(0, max(len(learned) - 1, 1), limit - 1)]
+
+
+def _end(limit, learned):
     """Returns the slice of so many tokens that is read: the end, but with the beginning of the last learned part."""
     begins = np.flatnonzero(np.diff(learned.astype("int8"), prepend=0) == 1)
     last = int(begins[-1]) if len(begins) else len(learned)
     begin = min(max(len(learned) - limit, 0), max(last - 1, 0))
-    return slice(begin, begin + limit)
+    return [slice(begin, begin + limit)]

@@ -112,10 +112,10 @@ def tokenize(preprocessor, sources, written):
     made = text.tokenize(preprocessor, [sources])
     begin, end, room = preprocessor.begin, preprocessor.marks["end"], preprocessor.room
     found = preprocessor.tokenized_in_parallel(written)
-    flat = text.flat([[*begin, *ids[: room - len(end)], *end] for ids in found])
+    ids = [[*begin, *row[: room - len(end)], *end] for row in found]
     return Sequences(
         **vars(made),
-        written=flat["token_ids"],
-        written_offsets=flat["offsets"],
-        cut=sum(len(ids) > room - len(end) for ids in found),
+        written=np.concatenate(ids).astype("int32"),
+        written_offsets=np.cumsum([0, *map(len, ids)]),
+        cut=sum(len(row) > room - len(end) for row in found),
     )

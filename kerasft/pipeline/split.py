@@ -3,7 +3,7 @@
 import numpy as np
 
 from kerasft.errors import UserError
-from kerasft.pipeline.clean import content_keys
+from kerasft.pipeline.clean import content_hashes, content_keys
 
 
 def split(frame, fraction, seed, label=None, content=()):
@@ -17,14 +17,14 @@ def split(frame, fraction, seed, label=None, content=()):
         fraction: float above 0 and below 1. Share of the rows for validation.
         seed: int.
         label: str or None. Column of classes (one label a row); None splits without regard to classes.
-        content: sequence of str. Columns whose equal rows must stay together, as `clean.content_keys` compares them.
+        content: sequence of str. Columns whose equal rows must stay together, as `clean.content_keys` has it.
 
     Returns: `(train, validation)`, tables in the original order with the original row numbers.
     Raises: UserError if `fraction` is out of range, or a class has too few different examples for two sides.
     """
     if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not 0 < fraction < 1:
         raise UserError(f"The share held back for validation must be above 0 and below 1. Received: {fraction!r}")
-    groups = _codes(content_keys(frame, content)) if content else np.arange(len(frame))
+    groups = _groups(frame, content)
     classes = content_keys(frame, [label]) if label else [()] * len(frame)
     held_back = _chosen(groups, _codes(classes), fraction, seed)
     is_validation = np.isin(groups, held_back)
@@ -44,7 +44,7 @@ def folds(frame, count, seed, label=None, content=()):
     """
     if isinstance(count, bool) or not isinstance(count, int) or count < 2:
         raise UserError(f"folds must be a whole number, 2 or more. Received: folds={count!r}")
-    groups = _codes(content_keys(frame, content)) if content else np.arange(len(frame))
+    groups = _groups(frame, content)
     names = [key[0] for key in content_keys(frame, [label])] if label else [None] * len(frame)
     classes = _codes(names)
     for code in np.unique(classes):
@@ -59,6 +59,14 @@ def folds(frame, count, seed, label=None, content=()):
 
     folded = StratifiedGroupKFold(count, shuffle=True, random_state=seed).split(classes, classes, groups)
     return [(frame.iloc[train], frame.iloc[validation]) for train, validation in folded]
+
+
+def _groups(frame, content):
+    """Numbers rows of different content in the order in which they first occur, `(rows,)` int64."""
+    if not content:
+        return np.arange(len(frame))
+    _, first, groups = np.unique(content_hashes(frame, content), return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[groups]
 
 
 def _codes(keys):

@@ -84,6 +84,17 @@ def are_spans(tags):
     return all(tag == OUTSIDE or TAG.fullmatch(tag) for tag in tags) and any(tag != OUTSIDE for tag in tags)
 
 
+def completed(found):
+    """Returns these tags in order, `O` first, and with them each letter of one type for all types.
+
+    A small set of examples may have no organisation of two words, which is no reason to never predict one.
+    """
+    if are_spans(found):
+        letters, types = zip(*(TAG.fullmatch(tag).groups() for tag in found if tag != OUTSIDE), strict=True)
+        found = {tag for tag in found if tag == OUTSIDE} | {f"{a}-{kind}" for a in letters for kind in types}
+    return sorted(found, key=lambda tag: (tag != OUTSIDE, tag))
+
+
 def from_spans(found, length):
     """Returns the IOB2 tags of so many words, of which these `(start, end, type)` do not overlap."""
     tags = [OUTSIDE] * length

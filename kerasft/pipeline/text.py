@@ -1,5 +1,6 @@
 """Strings to token ids: the layer that goes with the model, and the store that training reads from."""
 
+import collections
 import concurrent.futures
 import dataclasses
 import functools
@@ -88,9 +89,7 @@ class TextPreprocessor(keras.layers.Layer):
 
     def tokenized_in_parallel(self, texts):
         """Returns the same as a list of lists."""
-        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:  # TensorFlow runs them side by side.
-            parts = pool.map(self.tokenized, [texts[i : i + PARTS] for i in range(0, len(texts), PARTS)])
-        return [ids for part in parts for ids in part.to_list()]
+        return [ids for part in in_parallel(self.tokenized, slices(texts, PARTS)) for ids in part.to_list()]
 
     def _pack(self, *texts):
         segments = [as_ragged(self.tokenizer(text)) for text in texts]
@@ -196,10 +195,15 @@ def dense(values, offsets, rows, width, fill=0):
 
 
 def flat(rows):
-    """Returns lists of ids as the arrays of a `TokenizedText`, by name."""
+    """Returns lists of ids as the arrays that stores are made of, by name."""
     token_ids = np.concatenate(rows).astype("int32")
-    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
-    return {"token_ids": token_ids, "segment_ids": np.zeros(len(token_ids), "int8"), "offsets": offsets}
+    lengths = np.array([len(row) for row in rows])
+    return {"token_ids": token_ids, "segment_ids": np.zeros(len(token_ids), "int8"), "lengths": lengths}
+
+
+def slices(column, size):
+    """Iterates over the rows of a column, so many at a time, as lists."""
+    return (list(column[begin : begin + size]) for begin in range(0, len(column), size))
 
 
 def class_for(backbone, kind):
@@ -225,16 +229,25 @@ def tokenize(preprocessor, columns, targets=None, batch_size=256):
 
 
 def _tokenized(preprocessor, columns, batch_size):
-    rows, arrays = preprocessor.traced(len(columns)), [np.asarray(column, dtype=object) for column in columns]
-    parts = [[array[i : i + batch_size] for array in arrays] for i in range(0, len(arrays[0]), batch_size)]
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:  # TensorFlow runs them side by side.
-        batches = list(pool.map(lambda part: rows(*map(tf.constant, part)), parts))
-    lengths = np.concatenate([batch["token_ids"].row_lengths().numpy() for batch in batches])
-    return {
-        "token_ids": np.concatenate([batch["token_ids"].flat_values.numpy() for batch in batches]),
-        "segment_ids": np.concatenate([batch["segment_ids"].flat_values.numpy().astype("int8") for batch in batches]),
-        "offsets": np.concatenate([[0], np.cumsum(lengths)]),
-    }
+    rows = preprocessor.traced(len(columns))
+    parts = zip(*(slices(column, batch_size) for column in columns), strict=True)
+    for batch in in_parallel(lambda part: rows(*(tf.constant(texts, tf.string) for texts in part)), parts):
+        yield {
+            "token_ids": batch["token_ids"].flat_values.numpy(),
+            "segment_ids": batch["segment_ids"].flat_values.numpy().astype("int8"),
+            "lengths": batch["token_ids"].row_lengths().numpy(),
+        }
+
+
+def in_parallel(function, parts):
+    """Iterates over what a function makes of each part; TensorFlow works on a few of them side by side, no more."""
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        ahead = collections.deque()
+        for part in parts:
+            ahead.append(pool.submit(function, part))
+            if len(ahead) > 2 * os.cpu_count():
+                yield ahead.popleft().result()
+        yield from (made.result() for made in ahead)
 
 
 def quiet_options():

@@ -166,8 +166,8 @@ class CausalLm(WritingTask):
         raise UserError(f"The vocabulary lacks special tokens of this template. Received: template={self.template!r}")
 
     def examples(self, frame, preprocessor, with_targets=True):
-        rows = [self._pieces(preprocessor, *row) for row in zip(*(frame[name] for name in frame), strict=True)]
-        made = prompts.tokenize(preprocessor, rows, is_text=self.form == "text")
+        columns, pieces = [frame[name].array for name in frame], functools.partial(self._pieces, preprocessor)
+        made = prompts.tokenize(preprocessor, columns, pieces, is_text=self.form == "text")
         if made.cut:
             what = f"{made.cut:,} of {len(frame):,} rows lose their beginning: they are longer than sequence_length"
             warnings.warn(f"{what}={preprocessor.sequence_length} tokens.", clean.DataWarning, stacklevel=2)
@@ -197,8 +197,10 @@ class CausalLm(WritingTask):
             return super().asked(preprocessor, frame)
         if preprocessor.template is None:
             raise UserError("The model has no chat template: give prompts. Received: messages")
-        pieces = [preprocessor.prompt(clean.as_turns(row)) for row in frame["messages"]]
-        made = prompts.tokenize(preprocessor, pieces, room=self.max_new_tokens)
+        columns = [frame["messages"].array]
+        made = prompts.tokenize(
+            preprocessor, columns, lambda row: preprocessor.prompt(clean.as_turns(row)), room=self.max_new_tokens
+        )
         return tf.RaggedTensor.from_row_splits(made.token_ids, made.offsets)
 
     def get_config(self):

@@ -64,7 +64,7 @@ class MaskedLm(LanguageTask):
         return text_preprocessor(pretrained, self.sequence_length, masks.MaskPreprocessor)
 
     def examples(self, frame, preprocessor, with_targets=True):
-        return masks.tokenize(preprocessor, frame["text"].tolist(), self.share, self.seed)
+        return masks.tokenize(preprocessor, frame["text"].array, self.share, self.seed)
 
     # === Answers ===
 

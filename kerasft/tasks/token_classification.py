@@ -73,7 +73,7 @@ class TokenClassification(TextInputs):
         return _in_words(frame) if has_text else _joined(frame, labels)
 
     def _inferred(self, frame, problems):
-        """Returns the tags that occur, `O` first; of spans, both tags of each label. None if there are no such rows."""
+        """Returns the tags that occur, `O` first, and those that complete them. None if there are no such rows."""
         if not len(frame):
             return None
         if "spans" in frame:
@@ -81,8 +81,7 @@ class TokenClassification(TextInputs):
             labels = [f"{letter}-{kind}" for kind in kinds for letter in "BI"]
             labels = [tags.OUTSIDE, *labels] if labels else []
         else:
-            found = {str(tag) for row in frame["tags"] for tag in clean.as_list(row)}
-            labels = sorted(found, key=lambda tag: (tag != tags.OUTSIDE, tag))
+            labels = tags.completed({str(tag) for row in frame["tags"] for tag in clean.as_list(row)})
         if len(labels) < 2:
             error = (
                 f"There is nothing to learn: every word has the same tag. Received: {', '.join(labels) or 'no spans'}"

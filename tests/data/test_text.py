@@ -1,3 +1,4 @@
+import pandas as pd
 import pytest
 
 from kerasft.data import base
@@ -18,7 +19,7 @@ def path(tmp_path):
     [
         ("paragraph", ["First line,\nsecond.", "Über 北京"]),
         ("line", ["First line,", "second.", "Über 北京"]),
-        ("file", [TEXT[1:]]),
+        ("file", [TEXT[1:-1]]),
     ],
 )
 def test_rows(path, part, expected):
@@ -34,9 +35,34 @@ def test_what_cannot_be_read_is_refused(path, tmp_path):
     with pytest.raises(UserError, match="part must be one of line, paragraph, file. Received: part='page'"):
         base.load({"name": "text", "path": path, "part": "page"})
     other = tmp_path / "latin.txt"
-    other.write_bytes("naïve".encode("latin-1"))
-    with pytest.raises(UserError, match="latin.txt is not UTF-8. Received: byte 0xef"):
+    other.write_bytes("so\nnaïve".encode("latin-1"))
+    with pytest.raises(UserError, match="latin.txt, line 2, is not UTF-8. Received: byte 0xef"):
         base.load(other)
     (tmp_path / "empty.txt").write_text(" \n\n")
     with pytest.raises(UserError, match="holds no examples"):
         base.load(tmp_path / "empty.txt")
+
+
+def test_lines_end_alike_however_they_end_in_the_file(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"one\r\ntwo\r\n\r\nthree\rfour")
+    assert base.load(tmp_path / "a.txt")["text"].tolist() == ["one\ntwo", "three\rfour"]
+
+
+def test_texts_stay_in_the_file(path):
+    frame = base.load({"name": "text", "path": path, "part": "line"})
+    column = frame["text"].array
+    assert column.nbytes == 3 * 16
+    for part in (frame[1:], frame[frame["text"].map(len) > 7], frame.iloc[[2, 0]], pd.concat([frame, frame])):
+        assert type(part["text"].array) is type(column)
+    assert frame.iloc[[2, 0]]["text"].tolist() == ["Über 北京", "First line,"]
+    assert frame.loc[3, "text"] == column[-1] == "Über 北京" and not frame["text"].isna().any()
+    assert frame["text"].to_numpy().tolist() == frame.copy()["text"].tolist() == list(column)
+
+
+def test_a_file_may_be_gone_but_not_changed(path):
+    frame = base.load(path)
+    path.rename(path.with_name("elsewhere.txt"))
+    assert frame["text"].tolist()[1] == "Über 北京"
+    (path.with_name("elsewhere.txt")).write_bytes(b"\xff" * 100)
+    with pytest.raises(UserError, match="corpus.txt was changed while it was read. Received: byte 3"):
+        frame["text"].tolist()

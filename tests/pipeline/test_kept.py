@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 
 import keras_hub
 import numpy as np
@@ -8,6 +10,7 @@ import kerasft
 from kerasft import cache
 from kerasft.pipeline import _kept, text
 from kerasft.tasks._text import marks
+from tests import families
 
 TEXTS = ["a very good film", "the plot is bad .", "funny"] * 4
 
@@ -24,6 +27,10 @@ def preprocessor(tiny, **arguments):
     return text.TextPreprocessor(tiny.converter, **settings)
 
 
+def made_anew(preprocessor):
+    return _kept._finished(_kept._joined(lambda: text._tokenized(preprocessor, [TEXTS], 256)))
+
+
 def files():
     return sorted(path.name for path in (cache.folder() / "tokens").glob("*"))
 
@@ -36,7 +43,7 @@ def assert_equal(one, other):
 
 def test_the_second_time_they_are_read(make_tiny, monkeypatch):
     tiny = make_tiny("bert")
-    plain = text._tokenized(preprocessor(tiny), [TEXTS], 256)
+    plain = made_anew(preprocessor(tiny))
     first = text.tokenize(preprocessor(tiny), [TEXTS])
     monkeypatch.setattr(text, "_tokenized", lambda *_: pytest.fail("tokenized again"))
     again = text.tokenize(preprocessor(make_tiny("bert")), [TEXTS])
@@ -87,7 +94,7 @@ def test_broken_ones_are_made_anew(make_tiny, harm):
         np.save(path, np.zeros(3, "int32"))
     assert_equal(
         text.tokenize(ours, [TEXTS]),
-        text.TokenizedText(**text._tokenized(ours, [TEXTS], 256), targets=None, preprocessor=ours),
+        text.TokenizedText(**made_anew(ours), targets=None, preprocessor=ours),
     )
     assert len(before) == len(TEXTS)
 
@@ -98,6 +105,56 @@ def test_a_cache_that_cannot_be_written_is_none(make_tiny, home):
     made = text.tokenize(preprocessor(make_tiny("bert")), [TEXTS])
     assert len(made) == len(TEXTS)
     assert not isinstance(made.token_ids, np.memmap)
+
+
+@pytest.mark.parametrize(("task", "family"), [("masked_lm", "bert"), ("causal_lm", "smollm3")])
+def test_so_do_those_of_language_tasks(tmp_path, monkeypatch, task, family):
+    (tmp_path / "corpus.txt").write_text("\n\n".join(["the film was good and so was the plot . " * 9, *TEXTS]))
+    room = {"max_new_tokens": 4} if task == "causal_lm" else {}
+    tuner = kerasft.FineTuner(task, families.make(family), sequence_length=64, **room)
+    frame, _ = tuner.frames(tmp_path / "corpus.txt")
+    monkeypatch.setattr(text, "PARTS", 5)
+    made, again = (tuner.task.examples(frame, tuner.preprocessor) for _ in range(2))
+    monkeypatch.setattr(_kept, "LEAST", 10_000)
+    plain = tuner.task.examples(frame, tuner.preprocessor)
+    assert isinstance(made.token_ids, np.memmap) and not isinstance(plain.token_ids, np.memmap)
+    assert made.texts.tolist() == sorted(made.texts) and set(made.texts) == set(range(len(frame)))
+    for one in (made, again):
+        for name, expected in vars(plain).items():
+            if isinstance(expected, np.ndarray):
+                np.testing.assert_array_equal(getattr(one, name), expected)
+                assert getattr(one, name).dtype == expected.dtype, name
+
+
+LARGE = """
+import resource, sys
+import kerasft
+from tests import families
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+tuner = kerasft.FineTuner("masked_lm", families.make("bert"))
+sizes = []
+for path in sys.argv[1:]:
+    train, validation = tuner.frames(path, validation_split=0.1)
+    sizes.append((len(tuner.task.examples(train, tuner.preprocessor)), peak()))
+print(sizes[0][1], *sizes[1])
+"""
+
+
+def test_a_large_file_takes_little_memory(tmp_path):
+    """In a process of its own: what a process held before would hide what the file takes."""
+    paragraph = "the film was good and so was the plot . " * 20 + "\n\n"
+    for name, rows in (("small", 100), ("large", 50_000)):
+        with open(tmp_path / f"{name}.txt", "w") as file:
+            file.writelines(f"{number} {paragraph}" for number in range(rows))
+    files = [str(tmp_path / name) for name in ("small.txt", "large.txt")]
+    done = subprocess.run([sys.executable, "-c", LARGE, *files], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    before, rows, after = map(int, done.stdout.split())
+    assert rows == 4 * 45_000
+    assert after - before < 70e6  # The file has 40 MB; as texts and lists of ids they would be 400 MB.
 
 
 def test_fit_from_kept_tokens_ends_in_the_same_weights(make_tiny, reviews, tmp_path):

@@ -15,6 +15,11 @@ def layer(name="smollm3", length=64, **arguments):
     return prompts.PromptPreprocessor(pretrained.converter, marks(pretrained), length, inputs, **arguments)
 
 
+def tokenize(preprocessor, rows, **arguments):
+    """Returns the Prompts of rows of pieces."""
+    return prompts.tokenize(preprocessor, [rows], list, **arguments)
+
+
 def ids(preprocessor, *parts):
     """Returns the ids of texts, and of special tokens, given as tuples of their names."""
     known = preprocessor.tokenizer.token_to_id
@@ -33,7 +38,7 @@ WHOLE += [START, "user\n", "so", END, "\n", START, "assistant\n", "bad", END, "\
 
 def test_a_conversation_is_written_with_the_template():
     preprocessor = layer(template="chatml")
-    made = prompts.tokenize(preprocessor, [preprocessor.conversation(TURNS)])
+    made = tokenize(preprocessor, [preprocessor.conversation(TURNS)])
     begin = preprocessor.marks["start"]
     assert written(preprocessor, made) == [*begin, *ids(preprocessor, *WHOLE)]
     learned = [written(preprocessor, made)[place] for place in np.flatnonzero(made.targets)]
@@ -52,7 +57,7 @@ def test_the_graph_writes_a_prompt_as_the_training_does(name, template, parts):
     preprocessor = layer(name, template=template)
     assert prompts.template_of(preprocessor.tokenizer) == template
     pieces = preprocessor.prompt([("user", "so")])
-    made = prompts.tokenize(preprocessor, [pieces])
+    made = tokenize(preprocessor, [pieces])
     in_graph = preprocessor.rows(tf.constant(["so"]))["token_ids"].to_list()[0]
     assert written(preprocessor, made) == in_graph
     opening = in_graph[len(preprocessor.marks["start"]) :]
@@ -72,14 +77,14 @@ def test_a_system_message_comes_first_once():
     first = ids(preprocessor, START, "system\n", "be kind", END, "\n")
     begin = len(preprocessor.marks["start"])
     for turns in (TURNS[:2], [("system", "be kind"), *TURNS[:2]]):
-        made = prompts.tokenize(preprocessor, [preprocessor.conversation(turns)])
+        made = tokenize(preprocessor, [preprocessor.conversation(turns)])
         row = written(preprocessor, made)[begin:]
         assert row[: len(first)] == first and row.count(first[0]) == 3
 
 
 def test_targets_are_the_next_tokens_that_are_learned():
     preprocessor = layer(template="chatml")
-    made = prompts.tokenize(preprocessor, [preprocessor.conversation(TURNS[:2]), preprocessor.conversation(TURNS)])
+    made = tokenize(preprocessor, [preprocessor.conversation(TURNS[:2]), preprocessor.conversation(TURNS)])
     rows, width = np.array([1, 0]), 64
     inputs = made.gather(rows, width)["token_ids"]
     targets, weights = made.gather_targets(rows, width)
@@ -93,9 +98,8 @@ def test_a_long_text_becomes_rows_that_predict_each_token_once():
     preprocessor = layer(length=16)
     text = "the film was good and so was the plot . " * 4
     end = prompts.Piece("", tuple(preprocessor.marks["end"]), True)
-    made = prompts.tokenize(
-        preprocessor, [[prompts.Piece(text, (), True), end], [prompts.Piece("a", (), True), end]], True
-    )
+    rows = [[prompts.Piece(text, (), True), end], [prompts.Piece("a", (), True), end]]
+    made = tokenize(preprocessor, rows, is_text=True)
     assert made.lengths.max() == 16 and made.texts.max() == 1 and made.cut == 0
     targets, _ = made.gather_targets(np.arange(len(made)), 16)
     begin = len(preprocessor.marks["start"])
@@ -109,7 +113,7 @@ def test_what_is_too_long_keeps_its_end_or_the_beginning_of_the_answer():
     preprocessor = layer(length=32, template="chatml")
     long_prompt = preprocessor.conversation([("user", "the film " * 20), ("assistant", "good")])
     long_answer = preprocessor.conversation([("user", "so"), ("assistant", "the film " * 20)])
-    made = prompts.tokenize(preprocessor, [long_prompt, long_answer, preprocessor.conversation(TURNS[:2])])
+    made = tokenize(preprocessor, [long_prompt, long_answer, preprocessor.conversation(TURNS[:2])])
     assert made.cut == 2 and made.lengths.max() <= 32
     learned = [made.targets[made.offsets[row] : made.offsets[row + 1]] for row in range(3)]
     assert learned[0].sum() == len(ids(preprocessor, "good", END))

@@ -61,3 +61,17 @@ def test_tags_without_letters_label_every_word():
 )
 def test_which_tags_mark_spans(given, expected):
     assert tags.are_spans(given.split()) == expected
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ("B-A O B-C I-C", "O B-A B-C I-A I-C"),
+        ("I-A B-C O", "O B-A B-C I-A I-C"),
+        ("S-A E-C B-C O", "O B-A B-C E-A E-C S-A S-C"),
+        ("B-A B-C O", "O B-A B-C"),
+        ("VERB NOUN", "NOUN VERB"),
+    ],
+)
+def test_what_one_type_has_all_types_have(found, expected):
+    assert tags.completed(set(found.split())) == expected.split()

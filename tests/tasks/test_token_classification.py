@@ -26,7 +26,7 @@ LABELS = ["O", "B-X", "B-Y", "I-X"]
 
 @pytest.fixture
 def trained(make_tiny, tmp_path):
-    tuner = FineTuner("token_classification", make_tiny("bert"), learning_rate=1e-2)
+    tuner = FineTuner("token_classification", make_tiny("bert"), labels=LABELS, learning_rate=1e-2)
     tuner.fit(ROWS, validation_data=OTHERS, epochs=12, batch_size=8, directory=tmp_path / "run")
     return tuner
 
@@ -158,7 +158,8 @@ def test_chances_in_a_chain_are_those_of_all_its_sequences():
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_a_random_field_learns_which_tags_follow_each_other(make_tiny, tmp_path, precision):
-    tuner = FineTuner("token_classification", make_tiny("bert"), crf=True, learning_rate=1e-2, precision=precision)
+    settings = {"labels": LABELS, "crf": True, "learning_rate": 1e-2, "precision": precision}
+    tuner = FineTuner("token_classification", make_tiny("bert"), **settings)
     tuner.fit(ROWS, validation_data=OTHERS, epochs=12, batch_size=8, directory=tmp_path / "run")
     pairs = tuner.model.head.pairs.numpy()
     assert pairs[LABELS.index("B-X"), LABELS.index("I-X")] > pairs[LABELS.index("O"), LABELS.index("I-X")]
@@ -257,7 +258,9 @@ def test_unusable_rows_are_refused(row, part):
 
 def test_tags_that_training_lacks_are_refused():
     task, _ = prepared(ROWS)
-    with pytest.raises(UserError, match="row 1: tags 'B-Z' is not one of the labels. The labels are: O, B-X, B-Y, I-X"):
+    with pytest.raises(
+        UserError, match="row 1: tags 'B-Z' is not one of the labels. The labels are: O, B-X, B-Y, I-X, I-Y"
+    ):
         task.prepare(data_sources.load([{"tokens": ["a"], "tags": ["B-Z"]}]))
     with pytest.raises(UserError, match="'Z' is not one of the labels. The labels are: X, Y"):
         task.prepare(data_sources.load([{"text": "a", "spans": [{"start": 0, "end": 1, "label": "Z"}]}]))
