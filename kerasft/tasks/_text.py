@@ -71,6 +71,13 @@ class TextTask(TextInputs):
         """Names of the columns that are read."""
         return ("text", "text_pair") if self.pair else ("text",)
 
+    def _chosen(self, frame, with_targets, wanted=None):
+        if with_targets and not self.pair and "text_pair" in frame and "text_pair" not in self.columns.values():
+            clean.warn(
+                ["it is read with pair=True"], f"{clean.origin(frame)} has a column text_pair, which is not read"
+            )
+        return super()._chosen(frame, with_targets, wanted)
+
     def frame_of(self, inputs):
         if isinstance(inputs, str) or (self.pair and isinstance(inputs, tuple)):
             inputs = [inputs]

@@ -2,7 +2,9 @@
 
 import collections
 import dataclasses
+import functools
 import time
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -40,6 +42,40 @@ class Position:
     rows_at_once: int | None = None
 
 
+class Often(NamedTuple):
+    """When a state is kept.
+
+    Attributes:
+        steps: int. Of an epoch.
+        every: int. Steps between two checkpoints within an epoch.
+        seconds: float. At least between savings at the ends of epochs.
+    """
+
+    steps: int
+    every: int
+    seconds: float
+
+
+class Frozen:
+    """The weights that no stage of a run moves: a checkpoint does not hold them, but knows which they were.
+
+    Args:
+        variables: list of `keras.Variable`.
+    """
+
+    def __init__(self, variables=()):
+        self.variables = variables
+        self.known = {id(variable) for variable in variables}
+
+    def __contains__(self, variable):
+        return id(variable) in self.known
+
+    @functools.cached_property
+    def fingerprint(self):
+        """The SHA-256 of their values, or None if there are none."""
+        return weights.fingerprint(self.variables) if self.variables else None
+
+
 def position(saved):
     """Returns the `Position` that a `kerasft.training.store.Saved` was made at; of None, the beginning."""
     return Position(**saved.words["position"]) if saved else Position()
@@ -57,30 +93,33 @@ class Checkpoint(keras.callbacks.Callback):
     Args:
         store: kerasft.training.store.Store.
         signals: kerasft.training.signals.Signals.
-        steps: int. Of an epoch.
-        every: int. Steps between two checkpoints within an epoch.
-        seconds: float. At least between savings at the ends of epochs.
+        often: Often.
         callbacks: list of `keras.callbacks.Callback`. All that come before this.
+        frozen: Frozen.
 
     Attributes:
         saved: kerasft.training.store.Saved or None. What the training goes on from, be it of this process or another.
         position: Position. How far it has come.
         last: int. The number of epochs that are done when `model.fit` ends; that state is always kept.
 
-    Raises: UserError if what it goes on from had other callbacks; Diverged in place of saving what is no number, such
-        as weights that the loss did not need.
+    Raises: UserError if what it goes on from had other callbacks, or other frozen weights; Diverged in place of saving
+        what is no number, such as weights that the loss did not need.
     """
 
     last = 0
 
-    def __init__(self, store, signals, steps, every, seconds, callbacks):  # noqa: PLR0913
+    def __init__(self, store, signals, often, callbacks, frozen):
         super().__init__()
         self.store = store
         self.saved = store.newest()
+        self.frozen = frozen
+        if self.saved and self.saved.words.get("frozen") not in (None, frozen.fingerprint):
+            raise UserError(
+                "The frozen weights of the backbone are others than when the run was interrupted: give the same "
+                f"backbone, or resume='never'. Received: the checkpoints of {store.directory!r}"
+            )
         self.position = position(self.saved)
-        self.steps = steps
-        self.every = every
-        self.seconds = seconds
+        self.steps, self.every, self.seconds = often
         self.searches = [callback for callback in callbacks if isinstance(callback, tuple(SEARCHES))]
         self.averages = [callback for callback in callbacks if isinstance(callback, WeightAverage)]
         self.signals = signals
@@ -123,8 +162,9 @@ class Checkpoint(keras.callbacks.Callback):
             self._leave()
 
     def save(self):
-        """Copies all there is, which is written while the training goes on."""
-        variables = {f"variable.{i}": variable for i, variable in enumerate(self.model.variables)}
+        """Copies all that training moves, which is written while it goes on."""
+        everything = enumerate(self.model.variables)
+        variables = {f"variable.{i}": variable for i, variable in everything if variable not in self.frozen}
         variables |= _slots(self.model.optimizer) | _states(self.averages) | _metrics(self.model)
         arrays = {name: weights.view(variable) for name, variable in variables.items()}
         self._check_finite(variables, arrays)
@@ -132,6 +172,7 @@ class Checkpoint(keras.callbacks.Callback):
             best = getattr(callback, "best_weights", None) or ()
             arrays |= {f"best.{number}.{i}": array for i, array in enumerate(best)}
         words = {
+            "frozen": self.frozen.fingerprint,
             "position": dataclasses.asdict(self.position),
             "searches": [_search(callback) for callback in self.searches],
         }
@@ -158,8 +199,7 @@ class Checkpoint(keras.callbacks.Callback):
 
 def restore(saved, model):
     """Puts the weights and dropout seeds of a checkpoint into a model."""
-    for number, variable in enumerate(model.variables):
-        variable.assign(saved.arrays[f"variable.{number}"])
+    _restore(saved, {f"variable.{number}": variable for number, variable in enumerate(model.variables)})
 
 
 def restore_optimizer(saved, optimizer, is_same=True):

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from kerasft import steps, surgery
+from kerasft import steps, surgery, weights
 from kerasft.errors import Diverged, UserError
 from kerasft.pipeline import batching
 from kerasft.training import checkpoint, features, optimizer, store
@@ -119,14 +119,15 @@ def fit(model, task, stages, data, settings, callbacks):
     history.set_model(model)
     history.on_train_begin()
     model.stop_training, first = False, 0
+    frozen = checkpoint.Frozen(_still(model, stages))
     with contextlib.closing(checkpoints), Signals() as signals:
 
         def made():
             given = callbacks()
             # What training that diverged goes back to must not depend on how fast the machine is.
             seconds = 0 if settings.lower_rate_on_nan else checkpoint.SECONDS
-            often = steps_an_epoch, settings.save_freq, seconds
-            return [*given, checkpoint.Checkpoint(checkpoints, signals, *often, given)]
+            often = checkpoint.Often(steps_an_epoch, settings.save_freq, seconds)
+            return [*given, checkpoint.Checkpoint(checkpoints, signals, often, given, frozen)]
 
         for number, stage in enumerate(stages):
             last = first + stage.epochs
@@ -140,6 +141,15 @@ def fit(model, task, stages, data, settings, callbacks):
     history.history.update(position.history)
     history.epoch = list(range(len(history.history.get("loss", []))))
     return history
+
+
+def _still(model, stages):
+    """Returns the weights that no stage moves."""
+    moved = set()
+    for stage in stages:
+        model.choose(stage.apply)
+        moved |= {id(variable) for variable in weights.learned(model).values()}
+    return [variable for variable in model.weights if id(variable) not in moved]
 
 
 def _lowering(train, settings):

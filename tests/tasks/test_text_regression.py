@@ -53,7 +53,7 @@ def test_the_report_shows_answers_and_errors(trained):
 
 @pytest.mark.parametrize(("weights", "name"), [({"method": "lora"}, "lora"), ({"pair": True}, "pair")])
 def test_pairs_and_deltas(make_tiny, tmp_path, weights, name):
-    rows = [{**row, "text_pair": row["text"]} for row in ROWS]
+    rows = [{**row, "text_pair": row["text"]} if name == "pair" else row for row in ROWS]
     tuner = FineTuner("text_regression", make_tiny("bert"), learning_rate=1e-2, **weights)
     tuner.fit(rows, epochs=1, batch_size=8, directory=tmp_path / name)
     asked = [("a", "b")] if name == "pair" else ["a"]
@@ -131,3 +131,10 @@ def test_other_objectives_go_with_it(make_tiny, tmp_path):
 def test_the_scale_must_be_known_before_the_model(make_tiny):
     with pytest.raises(UserError, match="not known yet"):
         FineTuner("text_regression", make_tiny("bert")).model  # noqa: B018
+
+
+def test_a_second_text_is_not_left_out_in_silence():
+    rows = data_sources.load([{**row, "text_pair": "a film"} for row in ROWS])
+    with pytest.warns(UserWarning, match="has a column text_pair, which is not read:\nit is read with pair=True"):
+        TextRegression().prepare(rows)
+    assert list(TextRegression(pair=True).prepare(rows)) == ["text", "text_pair", "value"]

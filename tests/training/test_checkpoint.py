@@ -44,6 +44,25 @@ def assert_equal(one, two):
         np.testing.assert_array_equal(left, right)
 
 
+def test_what_no_stage_moves_is_left_out_but_known(session):
+    broken, resumed = session(0.1), session(0.1)
+    probe = methods.LinearProbe().stages(broken.model, EPOCHS)
+    with pytest.raises(KeyboardInterrupt):
+        train(broken, lambda: [Crash(1)], probe)
+    saved, head = store.of_run(broken.directory).newest(), {id(weight) for weight in broken.model.head.weights}
+    weights = {id(weight) for weight in broken.model.weights}
+    for number, variable in enumerate(broken.model.variables):
+        is_held = id(variable) in head or id(variable) not in weights  # Seeds are no weights.
+        assert (f"variable.{number}" in saved.arrays) == is_held, variable.path
+    resumed.directory = broken.directory
+    weight = resumed.model.layers[1].weights[0]
+    weight.assign_add(np.full(weight.shape, 1e-3))
+    with pytest.raises(UserError, match="frozen weights of the backbone are others than when the run was interrupted"):
+        train(resumed, given=methods.LinearProbe().stages(resumed.model, EPOCHS))
+    weight.assign(broken.model.layers[1].weights[0])
+    assert len(train(resumed, given=methods.LinearProbe().stages(resumed.model, EPOCHS)).epoch) == EPOCHS
+
+
 def stopping(values, **arguments):
     return [Accuracy(values), keras.callbacks.EarlyStopping(monitor="val_accuracy", mode="max", **arguments)]
 
