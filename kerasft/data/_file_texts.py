@@ -41,7 +41,7 @@ class FileTexts(pd.api.extensions.ExtensionArray):
     Args:
         path: str.
         begins, ends: `(rows,)` int64, in bytes.
-        file: int or None. A descriptor of the file, shared with the columns that are made of this one.
+        file: _Open or None. The file, shared with the columns that are made of this one.
 
     Raises: UserError when a text is read that is no longer UTF-8, as the file was changed.
     """
@@ -106,7 +106,7 @@ class _Open:
     """A file that is open as long as anything refers to it."""
 
     def __init__(self, path):
-        self.name = os.path.basename(path)
+        self.path = path
         self.descriptor = os.open(path, os.O_RDONLY)
 
     def text(self, begin, end):
@@ -114,8 +114,12 @@ class _Open:
         try:
             text = os.pread(self.descriptor, end - begin, begin).decode()
         except UnicodeDecodeError as error:
-            raise UserError(f"{self.name} was changed while it was read. Received: byte {begin:,}") from error
+            name = os.path.basename(self.path)
+            raise UserError(f"{name} was changed while it was read. Received: byte {begin:,}") from error
         return text.replace("\r\n", "\n") if "\r" in text else text
+
+    def __reduce__(self):
+        return _Open, (self.path,)  # Copies and other processes open it anew.
 
     def __del__(self):
         os.close(self.descriptor)

@@ -127,7 +127,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         if self.saved:  # Here, because Keras's own `on_train_begin` begins a new search for the best weights.
-            _restore_searches(self.saved, self.searches)
+            _restore_searches(self.saved, self.searches, self.model)
             _restore(self.saved, _states(self.averages))
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -169,8 +169,8 @@ class Checkpoint(keras.callbacks.Callback):
         arrays = {name: weights.view(variable) for name, variable in variables.items()}
         self._check_finite(variables, arrays)
         for number, callback in enumerate(self.searches):
-            best = getattr(callback, "best_weights", None) or ()
-            arrays |= {f"best.{number}.{i}": array for i, array in enumerate(best)}
+            best = zip(self.model.weights, getattr(callback, "best_weights", None) or (), strict=False)
+            arrays |= {f"best.{number}.{i}": a for i, (w, a) in enumerate(best) if w not in self.frozen}
         words = {
             "frozen": self.frozen.fingerprint,
             "position": dataclasses.asdict(self.position),
@@ -249,7 +249,7 @@ def _search(callback):
     return {"class": cls.__name__, **{name: getattr(callback, name) for name in names}}
 
 
-def _restore_searches(saved, callbacks):
+def _restore_searches(saved, callbacks, model):
     before = saved.words["searches"]
     wanted, given = [found["class"] for found in before], [_search(callback)["class"] for callback in callbacks]
     if wanted != given:
@@ -262,5 +262,7 @@ def _restore_searches(saved, callbacks):
             if name != "class":
                 setattr(callback, name, value)
         if isinstance(callback, keras.callbacks.EarlyStopping):
-            count = sum(name.startswith(f"best.{number}.") for name in saved.arrays.names)
-            callback.best_weights = [saved.arrays[f"best.{number}.{i}"] for i in range(count)] or None
+            names = [f"best.{number}.{i}" for i in range(len(model.weights))]
+            best = zip(names, model.weights, strict=True)  # What is not there is frozen.
+            best = [saved.arrays[name] if name in saved.arrays else weights.view(weight) for name, weight in best]
+            callback.best_weights = best if any(name in saved.arrays for name in names) else None

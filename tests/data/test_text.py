@@ -1,3 +1,6 @@
+import copy
+import pickle
+
 import pandas as pd
 import pytest
 
@@ -56,6 +59,8 @@ def test_texts_stay_in_the_file(path):
         assert type(part["text"].array) is type(column)
     assert frame.iloc[[2, 0]]["text"].tolist() == ["Über 北京", "First line,"]
     assert frame.loc[3, "text"] == column[-1] == "Über 北京" and not frame["text"].isna().any()
+    assert copy.deepcopy(column).file.descriptor != column.file.descriptor
+    assert pickle.loads(pickle.dumps(frame))["text"].tolist() == list(column)
     assert frame["text"].to_numpy().tolist() == frame.copy()["text"].tolist() == list(column)
 
 

@@ -157,15 +157,17 @@ def test_twice_interrupted(session):
     assert_equal(whole, resumed)
 
 
-def test_the_best_weights_outlive_an_interruption(session):
+@pytest.mark.parametrize("method", [methods.Full(), methods.LinearProbe()], ids=["full", "linear_probe"])
+def test_the_best_weights_outlive_an_interruption(session, method):
     """The best epoch is the first; without its weights in the state, those of a later one would be kept."""
     values = [0.9, 0.1, 0.2, 0.3]
-    whole, broken, resumed = session(), session(), session()
-    train(whole, lambda: stopping(values, patience=9, restore_best_weights=True))
+    sessions = whole, broken, resumed = session(), session(), session()
+    whole_stages, broken_stages, resumed_stages = (method.stages(made.model, EPOCHS) for made in sessions)
+    train(whole, lambda: stopping(values, patience=9, restore_best_weights=True), whole_stages)
     resumed.directory = broken.directory
     with pytest.raises(KeyboardInterrupt):
-        train(broken, lambda: [*stopping(values, patience=9, restore_best_weights=True), Crash(2)])
-    train(resumed, lambda: stopping(values, patience=9, restore_best_weights=True))
+        train(broken, lambda: [*stopping(values, patience=9, restore_best_weights=True), Crash(2)], broken_stages)
+    train(resumed, lambda: stopping(values, patience=9, restore_best_weights=True), resumed_stages)
     for one, two in zip(whole.model.weights, resumed.model.weights, strict=True):
         np.testing.assert_array_equal(one.numpy(), two.numpy())
 
