@@ -32,20 +32,20 @@ PACKAGES = ("tensorflow", "keras", "keras-hub")
 def sst2(arguments):
     """Returns the tuner and its training and test data for film-review sentences."""
     tuner = _text_tuner("text_classification", arguments)
-    return tuner, *(_examples(path, rows, "label") for path, rows in _files(arguments))
+    return tuner, *(examples(path, rows, "label") for path, rows in _files(arguments))
 
 
 def growth(arguments):
     """Returns the tuner and its training and test data for film-review sentences over and over, several to a text."""
     texts, labels = grown_table(arguments.train, arguments.rows, arguments.joined)
     train = [{"text": text, "label": label} for text, label in zip(texts, labels, strict=True)]
-    return _text_tuner("text_classification", arguments), train, _examples(arguments.test, None, "label")
+    return _text_tuner("text_classification", arguments), train, examples(arguments.test, None, "label")
 
 
 def stsb(arguments):
     """Returns the tuner and its training and test data for pairs of sentences, 0 to 5 alike."""
     tuner = _text_tuner("text_regression", arguments, pair=True)
-    return tuner, *(_examples(path, rows, "value") for path, rows in _files(arguments))
+    return tuner, *(examples(path, rows, "value") for path, rows in _files(arguments))
 
 
 def uner(arguments):
@@ -110,7 +110,8 @@ def _files(arguments):
     return (arguments.train, arguments.rows), (arguments.test, None)
 
 
-def _examples(path, rows, target):
+def examples(path, rows, target):
+    """Returns the first rows of a file, all for None, as dicts of `text`, of pairs `text_pair`, and the target."""
     texts, answers = read_table(path, rows)
     texts = [text if isinstance(text, tuple) else (text,) for text in texts]
     return [{**dict(zip(("text", "text_pair"), t)), target: a} for t, a in zip(texts, answers, strict=True)]  # noqa: B905

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import kerasft
-from benchmarks.measure import read_table
+from benchmarks.ours import examples
 
 BACKBONE = "starter:minilm_l6_en"
 SEEDS, EPOCHS = 3, 3
@@ -25,7 +25,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with stsb/train.csv and stsb/test.csv")
     folder = parser.parse_args().data / "stsb"
-    train, test = rows(folder / "train.csv"), rows(folder / "test.csv")
+    train, test = (examples(folder / name, None, "value") for name in ("train.csv", "test.csv"))
     found = []
     for seed in range(SEEDS):
         vectors = kerasft.FineTuner("text_embedding", BACKBONE, low=0.0, high=5.0, seed=seed)
@@ -36,11 +36,6 @@ def main():
         print(found[-1], flush=True)
     (RESULTS / "similarity.json").write_text(json.dumps(found, indent=1) + "\n")
     (RESULTS / "similarity.md").write_text(summary(found))
-
-
-def rows(path):
-    """Returns the pairs of sentences and their values as a list of dicts."""
-    return [{"text": a, "text_pair": b, "value": value} for (a, b), value in zip(*read_table(path), strict=True)]
 
 
 def trained(tuner, data):

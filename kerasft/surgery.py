@@ -313,22 +313,25 @@ def set_feed_forward_activation(encoder, activation):
 
 def maker(layer, name):
     """Returns the layer whose only call makes the input `name` of a layer of a functional model, or None."""
-    operation = read_by(layer)[name]._keras_history.operation
-    return operation if len(operation._inbound_nodes) == 1 else None
+    return _maker(read_by(layer)[name])
 
 
 def maker_below_pooler(layer):
     """Returns the layer whose first token goes through a Dense layer to be the input `pooled` of a layer, or None."""
-    dense = read_by(layer)["pooled"]._keras_history.operation
-    if not isinstance(dense, keras.layers.Dense) or len(dense._inbound_nodes) != 1:
+    dense = maker(layer, "pooled")
+    if not isinstance(dense, keras.layers.Dense):
         return None
     taken = read_by(dense)._keras_history.operation
     if type(taken).__name__ != "GetItem":
         return None
     tokens, place = taken._inbound_nodes[0].arguments.args
-    operation = tokens._keras_history.operation
-    is_first = place == (slice(None), 0, slice(None))
-    return operation if is_first and len(operation._inbound_nodes) == 1 else None
+    return _maker(tokens) if place == (slice(None), 0, slice(None)) else None
+
+
+def _maker(tensor):
+    """Returns the layer whose only call makes a KerasTensor, or None if it is called more than once."""
+    operation = tensor._keras_history.operation
+    return operation if len(operation._inbound_nodes) == 1 else None
 
 
 def encode_first_token(encoder, x, padding_mask, training):

@@ -39,22 +39,20 @@ class FileTexts(pd.api.extensions.ExtensionArray):
     Parts and choices of rows are of the same kind: `column[begin:end]`, `frame[is_long]`.
 
     Args:
-        path: str.
+        file: OpenFile, shared with the columns that are made of this one.
         begins, ends: `(rows,)` int64, in bytes.
-        file: _Open or None. The file, shared with the columns that are made of this one.
 
     Raises: UserError when a text is read that is no longer UTF-8, as the file was changed.
     """
 
-    def __init__(self, path, begins, ends, file=None):
-        self.path = str(path)
+    def __init__(self, file, begins, ends):
+        self.file = file
         self.begins = begins
         self.ends = ends
-        self.file = file or _Open(self.path)
 
     @property
     def dtype(self):
-        return FileText(self.path)
+        return FileText(self.file.path)
 
     @property
     def nbytes(self):
@@ -99,14 +97,18 @@ class FileTexts(pd.api.extensions.ExtensionArray):
         return first._of(*(np.concatenate([getattr(a, name) for a in arrays]) for name in ("begins", "ends")))
 
     def _of(self, begins, ends):
-        return FileTexts(self.path, begins, ends, self.file)
+        return FileTexts(self.file, begins, ends)
 
 
-class _Open:
-    """A file that is open as long as anything refers to it."""
+class OpenFile:
+    """A file that is open as long as anything refers to it.
+
+    Args:
+        path: str or path.
+    """
 
     def __init__(self, path):
-        self.path = path
+        self.path = str(path)
         self.descriptor = os.open(path, os.O_RDONLY)
 
     def text(self, begin, end):
@@ -119,7 +121,7 @@ class _Open:
         return text.replace("\r\n", "\n") if "\r" in text else text
 
     def __reduce__(self):
-        return _Open, (self.path,)  # Copies and other processes open it anew.
+        return OpenFile, (self.path,)  # Copies and other processes open it anew.
 
     def __del__(self):
         os.close(self.descriptor)

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from kerasft.data._file_texts import FileTexts
+from kerasft.data._file_texts import FileTexts, OpenFile
 from kerasft.data.base import as_examples, existing_file
 from kerasft.errors import UserError
 
@@ -29,7 +29,7 @@ def read(path, part="paragraph"):
     if part not in PARTS:
         raise UserError(f"part must be one of {', '.join(PARTS)}. Received: part={part!r}")
     path = existing_file(path)
-    texts = FileTexts(path, *_places(path, part))
+    texts = FileTexts(OpenFile(path), *_places(path, part))
     return as_examples(pd.DataFrame({"text": texts}), path.name, path)
 
 

@@ -15,8 +15,6 @@ from kerasft import __version__, cache
 
 LEAST = 5_000_000  # Characters of a table below which it is as fast to tokenize it again.
 PART = 10_000  # Texts that are hashed at once.
-
-
 BY_TOKEN = ("token_ids", "segment_ids", "targets")  # Arrays with an entry for each token; they may be large.
 NAMES = ("token_ids", "segment_ids", "lengths")
 
@@ -32,17 +30,19 @@ def tokens(preprocessor, columns, parts, names=NAMES, how=None):
         names: tuple of str. What the dicts hold.
         how: what the arrays depend on beside preprocessor and columns, told apart by `repr`.
     """
-    if _is_small(columns):
-        return _finished(_joined(parts))
-    folder, key = cache.folder() / "tokens", _key(preprocessor, columns, how)
+    found = None if _is_small(columns) else _cached(_key(preprocessor, columns, how), parts, names)
+    return _finished(found or _joined(parts))
+
+
+def _cached(key, parts, names):
+    """Returns the arrays of a key, after writing them if need be, or None if the disk is full or read only."""
+    folder = cache.folder() / "tokens"
     found = _read(folder, key, names)
     if found is None:
-        try:
+        with contextlib.suppress(OSError):
             _write(folder, key, parts())
-        except OSError:  # A disk that is full or read only.
-            return _finished(_joined(parts))
-        found = _read(folder, key, names) or _joined(parts)
-    return _finished(found)
+            found = _read(folder, key, names)
+    return found
 
 
 def _is_small(columns):

@@ -63,7 +63,7 @@ class Frozen:
         variables: list of `keras.Variable`.
     """
 
-    def __init__(self, variables=()):
+    def __init__(self, variables):
         self.variables = variables
         self.known = {id(variable) for variable in variables}
 
