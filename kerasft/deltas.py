@@ -35,11 +35,13 @@ class Delta(keras.layers.Layer):
         place: str. `"output"`; `"linear"`: `outputs` and what `call` returns are those before the layer's activation;
             `"input"`: `call(inputs)` returns what the layer is given instead.
         can_merge: bool. True if `merge` is overridden.
+        is_by_token: bool. False if it does not treat all tokens of a row alike.
         is_on: bool. False to compute as if it were not there.
     """
 
     place = "output"
     can_merge = False
+    is_by_token = True
     is_on = True
 
     def build_for(self, layer):

@@ -10,9 +10,11 @@ import tensorflow as tf
 
 from kerasft import surgery, taps
 
+RMS_NORMS = ("LlamaLayerNorm", "MistralLayerNormalization", "Phi3LayerNorm", "QwenLayerNorm")  # KerasHub's, all alike.
+
 
 def apply(model):
-    """Gives GELU and layer normalisation of a model backward passes written out by hand, and dropout cheaper masks.
+    """Gives a model's activations, norms and rotations backward passes written out by hand, and dropout cheaper masks.
 
     Of a 6-layer BERT's step on 32 rows of 72 tokens this saves a sixth of the memory. Outputs and gradients are those
     of Keras up to rounding, but for which numbers dropout drops. Layers that are set up otherwise (several axes, no
@@ -21,6 +23,10 @@ def apply(model):
     for layer in surgery.all_layers(model):
         if isinstance(layer, keras.layers.LayerNormalization) and _is_plain(layer):
             layer.call = functools.partial(_call_layer_normalization, layer)
+        elif type(layer).__name__ in RMS_NORMS:
+            layer.call = functools.partial(_call_rms_normalization, layer)
+        elif isinstance(layer, keras_hub.layers.RotaryEmbedding):
+            surgery.set_rotation(layer, rotate)
         elif isinstance(layer, keras.layers.Dropout) and layer.noise_shape is None and 0 < layer.rate < 0.99:
             layer.call = functools.partial(_call_dropout, layer)
         activation = getattr(layer, "activation", None)
@@ -28,6 +34,8 @@ def apply(model):
             layer.activation = exact_gelu
         elif getattr(activation, "__name__", "") == "gelu_approximate":  # KerasHub's
             layer.activation = approximate_gelu
+        elif activation in (keras.activations.silu, keras.ops.silu):
+            layer.activation = silu
 
 
 def skip_unread_tokens(model):
@@ -77,6 +85,32 @@ def approximate_gelu(x):
     return tf.cast(wide * curve, x.dtype), lambda upstream: upstream * slope
 
 
+@tf.custom_gradient
+def silu(x):
+    """SiLU; keeps only its slope for the backward pass. Source: https://arxiv.org/abs/1702.03118."""
+    wide = _widened(x)
+    share = tf.sigmoid(wide)
+    value = wide * share
+    slope = tf.cast(share + value - value * share, x.dtype)
+    return tf.cast(value, x.dtype), lambda upstream: upstream * slope
+
+
+@tf.custom_gradient
+def rotate(x, cos, sin):
+    """Rotates the first half of the last axis against the second; keeps nothing but the angles for the backward pass.
+
+    Source: Su et al. 2021, https://arxiv.org/abs/2104.09864.
+    """
+    half = x.shape[-1] // 2
+    cos, sin = cos[..., :half], sin[..., :half]  # The other halves are the same.
+
+    def turned(x, sin):
+        first, second = x[..., :half], x[..., half:]
+        return tf.concat([first * cos - second * sin, second * cos + first * sin], -1)
+
+    return turned(x, sin), lambda upstream: (turned(upstream, -sin), None, None)
+
+
 def dropout(x, rate, seed):
     """Dropout with 16 random bits a number, which cost half of Keras's 32; `rate` is kept to 1 / 65,536.
 
@@ -112,6 +146,25 @@ def layer_normalization(x, scale, shift, epsilon):
     return tf.cast(normal * scale + shift, x.dtype), gradient
 
 
+@tf.custom_gradient
+def rms_normalization(x, scale, epsilon):
+    """Normalisation by the root of the mean square over the last axis; keeps `x` and one number a row.
+
+    Source: Zhang & Sennrich 2019, https://arxiv.org/abs/1910.07467.
+    """
+    wide = _widened(x)
+    inverse = tf.math.rsqrt(tf.reduce_mean(tf.square(wide), -1, keepdims=True) + epsilon)
+
+    def gradient(upstream):
+        upstream, normal = _widened(upstream), _widened(x) * inverse
+        scaled = upstream * scale
+        inner = inverse * (scaled - normal * tf.reduce_mean(scaled * normal, -1, keepdims=True))
+        rows = tuple(range(upstream.shape.rank - 1))
+        return tf.cast(inner, x.dtype), tf.reduce_sum(upstream * normal, rows), None
+
+    return tf.cast(wide * inverse * scale, x.dtype), gradient
+
+
 def _widened(x):
     """Returns `x` in float32, or as it is in float64."""
     return x if x.dtype == tf.float64 else tf.cast(x, tf.float32)
@@ -121,6 +174,11 @@ def _call_layer_normalization(layer, inputs):
     x = tf.cast(inputs, layer.compute_dtype)
     scale, shift = (_widened(tf.convert_to_tensor(v)) for v in (layer.gamma, layer.beta))
     return layer_normalization(x, scale, shift, layer.epsilon)
+
+
+def _call_rms_normalization(layer, inputs):
+    x = tf.cast(inputs, layer.compute_dtype)
+    return rms_normalization(x, _widened(tf.convert_to_tensor(layer.scale)), layer.epsilon)
 
 
 def _call_dropout(layer, inputs, training=False):

@@ -120,6 +120,22 @@ class FineTunedModel(keras.Model):
         with lean.reading_first_token(self.read_at_first_token):
             return self.frozen.inputs(x)
 
+    def get_weights(self):
+        """As `keras.Model.get_weights`; what does not learn comes in the memory of its variables, to be read only.
+
+        `EarlyStopping` keeps such a list.
+        """
+        learned = {id(variable) for variable in weights.learned(self).values()}
+        return [v.numpy() if id(v) in learned else weights.view(v) for v in self.weights]
+
+    def set_weights(self, values):
+        """As `keras.Model.set_weights`; what `get_weights` gave in a variable's memory is there already."""
+        if len(values) != len(self.weights):
+            super().set_weights(values)  # Raises.
+        for variable, value in zip(self.weights, values, strict=True):
+            if not np.may_share_memory(weights.view(variable), value):
+                variable.assign(value)
+
     def train_step(self, data):
         """Keras's, with the objectives' part in it."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)

@@ -5,7 +5,7 @@ import functools
 import keras
 import tensorflow as tf
 
-from kerasft import surgery, taps, weights
+from kerasft import once, surgery, taps, weights
 from kerasft.errors import UserError
 
 
@@ -39,7 +39,7 @@ def _call(block, call, *args, **kwargs):
     given = tf.nest.flatten((args, kwargs))
     differentiable = [number for number, value in enumerate(given) if tf.is_tensor(value) and value.dtype.is_floating]
     learned = block.trainable_variables
-    held = [(variable, _drawn(variable)) for variable in block.non_trainable_variables]
+    held = [(variable, once.drawn(variable)) for variable in block.non_trainable_variables]
 
     def run(*tensors):
         values = tensors[len(differentiable) :]
@@ -50,11 +50,3 @@ def _call(block, call, *args, **kwargs):
             return call(*own_args, **own_kwargs)
 
     return tf.recompute_grad(run)(*[given[number] for number in differentiable], *[v.value for v in learned])
-
-
-def _drawn(variable):
-    """Returns the value of a variable for both passes; the seed of a random layer goes on by one draw."""
-    value = tf.convert_to_tensor(variable.value)
-    if variable.path.endswith("seed_generator_state"):
-        variable.assign(value + tf.constant([0, 1], value.dtype))
-    return value

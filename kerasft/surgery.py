@@ -1,6 +1,7 @@
 """The only file that may touch Keras names with a leading underscore. Each use says why and what would end it."""
 
 import contextlib
+import functools
 import types
 from typing import ClassVar
 
@@ -185,6 +186,13 @@ def training(layer):
         layer._maybe_reset_call_context()
 
 
+def without_autocast():
+    """Has variables of layers of less precision be read as they are for a while."""
+    from keras.src.backend.common.variables import AutocastScope
+
+    return AutocastScope(None)
+
+
 def add_sublayer(layer, sublayer):
     """Makes `sublayer` a part of a layer that is built already, which Keras forbids but does itself for LoRA."""
     layer._tracker.unlock()
@@ -348,6 +356,35 @@ def encode_first_token(encoder, x, padding_mask, training):
     before, after = _norms(encoder, encoder._feedforward_layer_norm)
     inner = encoder._feedforward_output_dense(encoder._feedforward_intermediate_dense(before(x)))
     return after(x + encoder._feedforward_dropout(inner, training=training))
+
+
+def rotary_attention(block):
+    """Returns the attention layer of a KerasHub decoder block that by position and mask alone tells tokens apart."""
+    kinds = ("LlamaTransformerDecoder", "MistralTransformerDecoder", "QwenTransformerDecoder")
+    attention = getattr(block, "_self_attention_layer", None)
+    is_windowed = getattr(attention, "use_sliding_window_attention", False)  # Qwen's; Mistral's is in its mask.
+    return attention if type(block).__name__ in kinds and not is_windowed else None
+
+
+def wrap_attention(attention, attend, positions):
+    """Has a `rotary_attention` call `attend(own, …)` and `positions(own, …)` in the place of its `own` functions.
+
+    `attend` gets queries, keys and values, `(batch, length, heads, size)`, and a mask, `(batch, queries, keys)`;
+    `positions` the tensor to be rotated, and returns `(length,)` in float32.
+    """
+    attention._compute_attention = functools.partial(attend, attention._compute_attention)
+    rotary = attention.rotary_embedding_layer
+    rotary._compute_positions = functools.partial(positions, rotary._compute_positions)
+
+
+def set_rotation(rotary, rotate):
+    """Has a `keras_hub.layers.RotaryEmbedding` call `rotate(x, cos, sin)`, the latter broadcast to `x`."""
+    rotary._apply_rotary_pos_emb = rotate
+
+
+def self_attention_mask(block, x, padding_mask):
+    """Returns what the tokens of `x` attend to in a KerasHub decoder block, `(batch, length, length)`."""
+    return block._compute_self_attention_mask(x, padding_mask, None, None, None)
 
 
 def _norms(encoder, norm):

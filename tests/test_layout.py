@@ -37,7 +37,7 @@ LEVELS = (
             "quantization",
             "deltas",
         ),
-        *("hugging_face", "taps", "lean", "remat", "frozen", "steps", "model", "pipeline"),
+        *("hugging_face", "taps", "lean", "once", "shared", "remat", "frozen", "steps", "model", "pipeline"),
     ),
     PLUGIN_FOLDERS,
     ("evaluation", "training", "serving", "console"),

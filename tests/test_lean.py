@@ -1,6 +1,7 @@
 """The same numbers as Keras's own layers, forward and backward."""
 
 import keras
+import keras_hub
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -31,6 +32,29 @@ def assert_equal(ours, theirs, *arguments):
 def test_gelu(approximate):
     ours = lean.approximate_gelu if approximate else lean.exact_gelu
     assert_equal(ours, lambda x: keras.activations.gelu(x, approximate=approximate), X)
+
+
+def test_silu():
+    assert_equal(lean.silu, keras.activations.silu, X)
+
+
+def test_rms_normalization():
+    scale = tf.constant(np.random.default_rng(1).normal(size=16), tf.float32)
+
+    def theirs(x, scale):
+        return x * tf.math.rsqrt(tf.reduce_mean(x**2, -1, keepdims=True) + 1e-5) * scale
+
+    assert_equal(lambda x, scale: lean.rms_normalization(x, scale, 1e-5), theirs, X, scale)
+
+
+def test_rotation():
+    layer = keras_hub.layers.RotaryEmbedding()
+    model = keras.Sequential([keras.layers.Input((7, 16)), layer])
+    before = value_and_gradients(model, X)
+    lean.apply(model)
+    for ours, theirs in zip(value_and_gradients(model, X), before, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=5e-6)
+    assert vars(layer)["_apply_rotary_pos_emb"] is lean.rotate
 
 
 def test_float64_is_kept():

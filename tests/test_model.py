@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kerasft import weights
 from kerasft.model import FineTunedModel, features
 from kerasft.objectives.base import Objective
 from kerasft.tasks._head import PooledHead
@@ -22,6 +23,24 @@ def inputs(rows=5, width=6):
 @pytest.fixture
 def model(tiny_bert):
     return FineTunedModel(tiny_bert.backbone, PooledHead(2, ("tokens", "mask")))
+
+
+def test_weights_that_do_not_learn_are_kept_in_their_own_memory(model):
+    model.get_layer("transformer_layer_0").trainable = False
+    model.compile(keras.optimizers.SGD(0.1), LOSS)
+    before = [weight.numpy() for weight in model.weights]
+    kept = model.get_weights()
+    shares = [np.may_share_memory(weights.view(v), value) for v, value in zip(model.weights, kept, strict=True)]
+    assert shares == ["transformer_layer_0" in variable.path for variable in model.weights]
+    model.get_layer("transformer_layer_0").trainable = True  # As in a later stage, which may restore the best.
+    model.compile(keras.optimizers.SGD(0.1), LOSS)
+    model.fit(inputs(), TARGETS, epochs=2, verbose=0)
+    assert any((v.numpy() != value).any() for v, value in zip(model.weights, before, strict=True))
+    model.set_weights(kept)
+    for variable, value in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
+    with pytest.raises(ValueError, match="weight list of length"):
+        model.set_weights(kept[:-1])
 
 
 def test_features_of_an_encoder(tiny_bert):

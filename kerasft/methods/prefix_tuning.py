@@ -46,6 +46,8 @@ class Prefix(deltas.Delta):
         length: int.
     """
 
+    is_by_token = False
+
     def __init__(self, length):
         super().__init__(name="prefix")
         self.length = length

@@ -1,0 +1,88 @@
+"""Blocks that are traced once: what each computes is its own."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasft import once, surgery
+
+X = np.random.default_rng(0).normal(size=(4, 8)).astype("float32")
+
+
+@keras.saving.register_keras_serializable("tests")
+class Block(keras.layers.Layer):
+    """A Dense layer and dropout; counts how often it is traced."""
+
+    traces = 0
+
+    def __init__(self, rate=0.0):
+        super().__init__()
+        self.dense = keras.layers.Dense(8)
+        self.dropout = keras.layers.Dropout(rate)
+
+    def build(self, shape):
+        self.dense.build(shape)
+
+    def call(self, x, training=None):
+        return once.call(self, self.compute, x) if training else self.compute(x)
+
+    def compute(self, x):
+        Block.traces += 1
+        return self.dropout(self.dense(x), training=surgery.is_training(self))
+
+
+def built(number, rate=0.0):
+    Block.traces = 0
+    blocks = [Block(rate) for _ in range(number)]
+    for block in blocks:
+        block.build(X.shape)
+    return blocks
+
+
+def computed(blocks):
+    """Returns the outputs of each block and the gradients of what learns."""
+    x, outputs = tf.constant(X), []
+    with tf.GradientTape() as tape:
+        for block in blocks:
+            x = block(x, training=True)
+            outputs.append(x)
+        loss = tf.reduce_sum(tf.sin(x))
+    learned = [variable.value for block in blocks for variable in block.trainable_variables]
+    return [*outputs, *tape.gradient(loss, learned)]
+
+
+def test_alike_blocks_are_traced_once_and_compute_with_their_own_weights():
+    blocks = built(3)
+    eager = computed(blocks)
+    assert Block.traces == 3
+    graph = tf.function(computed)(blocks)
+    assert Block.traces == 4
+    for ours, theirs in zip(graph, eager, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_blocks_of_which_other_weights_learn_are_traced_apart():
+    blocks = built(3)
+    blocks[0].dense.trainable = False
+    graph = tf.function(computed)(blocks)
+    assert Block.traces == 2
+    assert len(graph) == 3 + 2 * 2
+
+
+def test_each_block_drops_its_own_share_anew():
+    blocks = built(2, rate=0.5)
+    step = tf.function(lambda: [block(tf.ones((4, 8)), training=True) == 0 for block in blocks])
+    assert Block.traces == 0
+    dropped = [mask.numpy() for mask in (*step(), *step())]
+    assert Block.traces == 1
+    assert all(0 < mask.mean() < 1 for mask in dropped)
+    assert len({mask.tobytes() for mask in dropped}) == 4
+
+
+def test_a_lower_precision_reads_weights_as_they_are():
+    blocks = built(2)
+    for layer in (layer for block in blocks for layer in (block, block.dense, block.dropout)):
+        layer.dtype_policy = keras.DTypePolicy("mixed_bfloat16")
+    for ours, theirs in zip(tf.function(computed)(blocks), computed(blocks), strict=True):
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_allclose(tf.cast(ours, "float32"), tf.cast(theirs, "float32"), rtol=2e-2, atol=1e-2)
