@@ -54,7 +54,7 @@ def _joined(block, x, padding_mask):
     rows, length = tf.shape(x)[0], tf.shape(x)[1]
     same = tf.reduce_all(x == x[:1], -1) & tf.cast(padding_mask, "bool")
     shared = tf.reduce_sum(tf.math.cumprod(tf.cast(tf.reduce_all(same, 0), "int32")))
-    places = tf.range(length, dtype="float32")
+    places = tf.range(length)
     positions = tf.concat([places[:shared], tf.tile(places[shared:], [rows])], 0)
     layout = Layout(shared, rows, surgery.self_attention_mask(block, x, padding_mask), positions)
     beginning, rest = tf.split(x, [shared, length - shared], 1)
@@ -95,7 +95,7 @@ def _attend(compute, query, key, value, attention_mask=None, **others):
 
 def _positions(compute, *args, **kwargs):
     layout = getattr(_thread, "layout", None)
-    return compute(*args, **kwargs) if layout is None else layout.positions
+    return compute(*args, **kwargs) if layout is None else tf.cast(layout.positions, "float32")
 
 
 _thread = threading.local()

@@ -193,6 +193,13 @@ def without_autocast():
     return AutocastScope(None)
 
 
+def unrecorded():
+    """Has no `tf.GradientTape` record what is computed for a while. Public TensorFlow stops one tape at a time."""
+    from tensorflow.python.eager import record
+
+    return record.stop_recording()
+
+
 def add_sublayer(layer, sublayer):
     """Makes `sublayer` a part of a layer that is built already, which Keras forbids but does itself for LoRA."""
     layer._tracker.unlock()
@@ -234,8 +241,8 @@ def sublayers(layer):
 def forgotten_gradients():
     """Forgets afterwards the gradients that `tf.custom_gradient` registered in the graphs traced meanwhile.
 
-    TensorFlow keeps each for ever by a name of its own, and with it the graph and the weights that it reads: a search
-    would hold the models of all its trials. Ends when TensorFlow lets go of them itself.
+    TensorFlow keeps each for ever, and with it the graph and the weights that it reads: a search would hold the models
+    of all its trials. Ends when TensorFlow lets go of them itself.
     """
     from tensorflow.python.framework import ops
 
@@ -348,14 +355,16 @@ def encode_first_token(encoder, x, padding_mask, training):
     Ends when its `call` takes the query apart from what it attends to.
     """
     first = x[:, :1]
-    before, after = _norms(encoder, encoder._self_attention_layer_norm)
+    norms = encoder._self_attention_layer_norm, encoder._feedforward_layer_norm
+    (before, after), (before_inner, after_inner) = (
+        (norm, tf.identity) if encoder.normalize_first else (tf.identity, norm) for norm in norms
+    )
     x = before(x)
     mask = padding_mask[:, None]
     attended = encoder._self_attention_layer(query=x[:, :1], value=x, attention_mask=mask, training=training)
     x = after(first + encoder._self_attention_dropout(attended, training=training))
-    before, after = _norms(encoder, encoder._feedforward_layer_norm)
-    inner = encoder._feedforward_output_dense(encoder._feedforward_intermediate_dense(before(x)))
-    return after(x + encoder._feedforward_dropout(inner, training=training))
+    inner = encoder._feedforward_output_dense(encoder._feedforward_intermediate_dense(before_inner(x)))
+    return after_inner(x + encoder._feedforward_dropout(inner, training=training))
 
 
 def rotary_attention(block):
@@ -367,14 +376,10 @@ def rotary_attention(block):
 
 
 def wrap_attention(attention, attend, positions):
-    """Has a `rotary_attention` call `attend(own, …)` and `positions(own, …)` in the place of its `own` functions.
-
-    `attend` gets queries, keys and values, `(batch, length, heads, size)`, and a mask, `(batch, queries, keys)`;
-    `positions` the tensor to be rotated, and returns `(length,)` in float32.
-    """
+    """Has a `rotary_attention` call `attend(own, query, key, value, mask)` and `positions(own, …)`, `(length,)`."""
     attention._compute_attention = functools.partial(attend, attention._compute_attention)
-    rotary = attention.rotary_embedding_layer
-    rotary._compute_positions = functools.partial(positions, rotary._compute_positions)
+    own = attention.rotary_embedding_layer._compute_positions
+    attention.rotary_embedding_layer._compute_positions = functools.partial(positions, own)
 
 
 def set_rotation(rotary, rotate):
@@ -385,10 +390,6 @@ def set_rotation(rotary, rotate):
 def self_attention_mask(block, x, padding_mask):
     """Returns what the tokens of `x` attend to in a KerasHub decoder block, `(batch, length, length)`."""
     return block._compute_self_attention_mask(x, padding_mask, None, None, None)
-
-
-def _norms(encoder, norm):
-    return (norm, tf.identity) if encoder.normalize_first else (tf.identity, norm)
 
 
 def summary_writers(callback):

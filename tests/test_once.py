@@ -86,3 +86,18 @@ def test_a_lower_precision_reads_weights_as_they_are():
     for ours, theirs in zip(tf.function(computed)(blocks), computed(blocks), strict=True):
         assert ours.dtype == theirs.dtype
         np.testing.assert_allclose(tf.cast(ours, "float32"), tf.cast(theirs, "float32"), rtol=2e-2, atol=1e-2)
+
+
+def test_the_backward_pass_drops_what_the_forward_pass_did():
+    (block,) = built(1, rate=0.5)
+
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            outputs = block(tf.constant(X), training=True)
+            loss = tf.reduce_sum(outputs)
+        return outputs, tape.gradient(loss, block.dense.bias.value)
+
+    outputs, gradient = step()
+    np.testing.assert_allclose(gradient, 2.0 * np.count_nonzero(outputs, axis=0))
+    assert 0 < np.count_nonzero(outputs) < outputs.shape.num_elements()
