@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasft import frozen, lean, steps, surgery, weights
+from kerasft import frozen, lean, shared, steps, surgery, weights
 from kerasft.errors import UserError
 from kerasft.pipeline.waiting import Waiting
 
@@ -110,10 +110,17 @@ class FineTunedModel(keras.Model):
 
         With targets and a head that scores outputs itself, these scores, one row an example.
         """
-        outputs, (_, targets, _) = super().predict_step(data), keras.utils.unpack_x_y_sample_weight(data)
+        with shared.evaluating():
+            outputs = super().predict_step(data)
+        _, targets, _ = keras.utils.unpack_x_y_sample_weight(data)
         if targets is None or not hasattr(self.head, "scores"):
             return by_position(outputs)
         return self.head.scores(outputs, targets)
+
+    def test_step(self, data):
+        """Keras's."""
+        with shared.evaluating():
+            return super().test_step(data)
 
     def above_frozen(self, x):
         """Returns what stands for these inputs above the frozen part: its outputs, and what else is read."""

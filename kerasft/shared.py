@@ -1,6 +1,7 @@
 """What all rows of a batch begin with, computed once: in a decoder, no token depends on those after it."""
 
 import collections
+import contextlib
 import functools
 import threading
 
@@ -13,7 +14,7 @@ Layout = collections.namedtuple("Layout", ("shared", "rows", "mask", "positions"
 
 
 def share_beginnings(model):
-    """Has the blocks of a decoder compute what all rows of a training batch begin with for all of them at once.
+    """Has the blocks of a decoder compute what all rows of a batch begin with for all of them at once.
 
     A system message, an instruction and the chat template before a prompt are such beginnings. Loss and gradients stay
     the same up to rounding; what dropout drops of the beginning it drops for all rows. Rows stay apart where
@@ -30,21 +31,34 @@ def share_beginnings(model):
             surgery.wrap_attention(attention, _attend, _positions)
 
 
+@contextlib.contextmanager
+def evaluating():
+    """Lets rows share what they begin with where nothing learns, too, in the calls of this thread meanwhile.
+
+    Elsewhere they do not, as in exports and explanations.
+    """
+    _thread.is_evaluating = True
+    try:
+        yield
+    finally:
+        _thread.is_evaluating = False
+
+
 def _call_block(block, model, call, x, decoder_padding_mask=None, training=None, **others):
     if decoder_padding_mask is None or others or not _may_share(model, block):
         return call(x, decoder_padding_mask=decoder_padding_mask, training=training, **others)
     joined, layout = getattr(x, "joined", None) or _joined(block, x, decoder_padding_mask)
-    joined = once.call(block, functools.partial(_call_joined, call), joined, tuple(layout))
+    joined = once.call(block, functools.partial(_call_joined, call, training), joined, tuple(layout))
     joined.set_shape((1, None, x.shape[-1]))
     outputs = _whole(_split(joined, layout), layout)
     outputs.joined = joined, layout  # The next block takes it as it is, and these outputs are never computed.
     return outputs
 
 
-def _call_joined(call, joined, layout):
+def _call_joined(call, training, joined, layout):
     _thread.layout = Layout(*layout)
     try:
-        return call(joined, training=True)
+        return call(joined, training=training)
     finally:
         _thread.layout = None
 
@@ -62,8 +76,9 @@ def _joined(block, x, padding_mask):
 
 
 def _may_share(model, block):
+    is_wanted = surgery.is_training(block) or getattr(_thread, "is_evaluating", False)
     is_by_token = all(getattr(layer, "is_by_token", True) for layer in surgery.all_layers(block))
-    return is_by_token and surgery.is_training(block) and not taps.is_seen_into(model)
+    return is_wanted and is_by_token and not taps.is_seen_into(model)
 
 
 def _in_a_row(beginning, rest):

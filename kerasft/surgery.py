@@ -177,9 +177,9 @@ def is_training(layer):
 
 
 @contextlib.contextmanager
-def training(layer):
-    """Has `layer.call`, outside of `layer(…)`, train the layers within that learn of it from Keras alone."""
-    layer._get_call_context().set_value("training", True)
+def training(layer, is_training=True):
+    """Has `layer.call`, outside of `layer(…)`, train the layers within that learn of it from Keras alone, or not."""
+    layer._get_call_context().set_value("training", is_training)
     try:
         yield
     finally:

@@ -102,6 +102,21 @@ def test_rows_stay_apart_outside_of_training():
     assert seen == [(3, 9, 16)]
 
 
+def test_rows_share_their_beginning_in_an_evaluation():
+    backbone, inputs = DECODERS["llama"](), rows_that_begin_alike(5)
+    before = computed(backbone, inputs, training=False)
+    shared.share_beginnings(backbone)
+    seen = widths(backbone)
+
+    @tf.function
+    def evaluated():
+        with shared.evaluating():
+            return computed(backbone, inputs, training=False)
+
+    assert_alike(evaluated(), before)
+    assert seen == [(1, None, 16)]
+
+
 def test_rows_stay_apart_where_an_objective_looks_into_the_model():
     backbone, inputs = DECODERS["llama"](), rows_that_begin_alike(5)
     shared.share_beginnings(backbone)
