@@ -1,67 +1,94 @@
-"""What bounds a training step of MiniLM on sentences: the multiplications that it needs, and how fast they are done.
+"""What bounds a training step on sentences: the multiplications that it needs, and how fast they are done.
 
-python -m benchmarks.limit --train train.tsv --method full --precision float32
+python -m benchmarks.limit --train train.tsv --model minilm --method full --precision float32
 
-Prints the speed of one matrix multiplication of the model's size, the multiplications of a step, the examples per
-second if there were nothing else, those measured, and where the time of a step goes, operation by operation.
+Of MiniLM that classifies, batches of 32, or of SmolLM2 that answers with a LoRA (`--model smollm2 --method lora`),
+batches of 4. Prints the speed of one matrix multiplication of the model's size, the multiplications of a step, the
+examples per second if there were nothing else, those measured, and where a step's time goes, operation by operation.
 """
 
 import argparse
 import collections
+import math
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 import yaml
 
 import kerasft
-from benchmarks.measure import read_table
-from kerasft import surgery
+from benchmarks.measure import ANSWERS, INSTRUCTION, read_table
+from kerasft import quantization, surgery
 from kerasft.pipeline import batching
 from kerasft.training import fit
 
-ROWS, BATCH, WARM, TRACED = 1920, 32, 20, 10
-LAYERS, WIDTH = 6, 384  # MiniLM's; its feed-forward layers are four times as wide.
+STEPS, WARM, TRACED = 60, 20, 10
 AROUND = ("Process", "Run")  # What the profile counts beside single operations.
 PASSES = {"full": 3, "lora": 2}  # Forward, to the inputs, and to the weights.
+LORA = {"name": "lora", "layers": "query|value"}
+
+
+class Model(NamedTuple):
+    """What is trained, as kerasft computes it."""
+
+    width: int
+    inner: int
+    batch: int
+    positions: int  # That a batch has, about.
+    saved: float  # Of the multiplications of the last block, where the head reads the first token alone.
+    shares: bool  # Whether what all rows begin with is computed once.
+
+
+MODELS = {"minilm": Model(384, 1536, 32, 832, 10 / 12, False), "smollm2": Model(576, 1536, 4, 140, 0, True)}
 
 
 def main():
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--train", required=True, help="file of text TAB label")
+    parser.add_argument("--model", choices=list(MODELS), default="minilm")
     parser.add_argument("--method", choices=list(PASSES), default="full")
     parser.add_argument("--precision", choices=["float32", "mixed_bfloat16"], default="float32")
     arguments = parser.parse_args()
-    method = {"name": "lora", "layers": "query|value"} if arguments.method == "lora" else "full"
-    tuner = kerasft.FineTuner(
-        "text_classification",
-        "starter:minilm_l6_en",
-        method=method,
-        precision=arguments.precision,
-        labels=[0, 1],
-        pooling="pooled",
-    )
-    texts, labels = read_table(arguments.train, ROWS)
-    data = [{"text": text, "label": label} for text, label in zip(texts, labels, strict=True)]
+    model = MODELS[arguments.model]
+    tuner, data = (minilm if arguments.model == "minilm" else smollm2)(arguments, STEPS * model.batch)
     examples = tuner.task.examples(tuner.frames(data)[0], tuner.preprocessor)
-    rate = gigaflops("bfloat16" if arguments.precision == "mixed_bfloat16" else "float32")
-    needed = PASSES[arguments.method] * forward_gigaflop(examples)
-    seconds, profile = steps(tuner, examples)
+    rate = gigaflops("bfloat16" if arguments.precision == "mixed_bfloat16" else "float32", model)
+    needed = PASSES[arguments.method] * forward_gigaflop(tuner.model, examples, model)
+    seconds, profile = steps(tuner, examples, model.batch)
     print(f"one multiplication            {rate:8.0f} GFLOP/s, {arguments.precision}")
     print(f"a step needs                  {needed:8.1f} GFLOP, {arguments.method}")
-    print(f"with nothing else             {BATCH / (needed / rate):8.0f} examples/s")
-    print(f"measured                      {BATCH / seconds:8.0f} examples/s")
+    print(f"with nothing else             {model.batch / (needed / rate):8.1f} examples/s")
+    print(f"measured                      {model.batch / seconds:8.1f} examples/s")
     print("\nmilliseconds a step, of all threads, by operation")
     print(yaml.safe_dump(profile, sort_keys=False), end="")
 
 
-def gigaflops(dtype, rows=26 * BATCH, repeats=10):
+def minilm(arguments, rows):
+    """Returns the tuner and the data of the suites `sst2_speed` and `sst2_lora`."""
+    method = LORA if arguments.method == "lora" else "full"
+    kwargs = {"method": method, "precision": arguments.precision, "labels": [0, 1], "pooling": "pooled"}
+    texts, labels = read_table(arguments.train, rows)
+    data = [{"text": text, "label": label} for text, label in zip(texts, labels, strict=True)]
+    return kerasft.FineTuner("text_classification", "starter:minilm_l6_en", **kwargs), data
+
+
+def smollm2(arguments, rows):
+    """Returns the tuner and the data of the suite `instructions`."""
+    kwargs = {"method": LORA, "precision": arguments.precision, "system": INSTRUCTION, "max_new_tokens": 4}
+    texts, labels = read_table(arguments.train, rows)
+    data = [{"prompt": text, "completion": ANSWERS[label]} for text, label in zip(texts, labels, strict=True)]
+    return kerasft.FineTuner("causal_lm", "starter:smollm2_135m_instruct", **kwargs), data
+
+
+def gigaflops(dtype, model, repeats=10):
     """Returns the billions of additions and multiplications a second of a feed-forward layer's multiplication."""
-    inputs = [tf.cast(tf.random.normal((rows, WIDTH)), dtype) for _ in range(repeats)]
-    kernel = tf.cast(tf.random.normal((WIDTH, 4 * WIDTH)), dtype)
+    inputs = [tf.cast(tf.random.normal((model.positions, model.width)), dtype) for _ in range(repeats)]
+    kernel = tf.cast(tf.random.normal((model.width, model.inner)), dtype)
 
     @tf.function
     def multiply():
@@ -76,29 +103,39 @@ def gigaflops(dtype, rows=26 * BATCH, repeats=10):
         began = time.perf_counter()
         multiply()
         seconds.append(time.perf_counter() - began)
-    return 2 * rows * 4 * WIDTH**2 * repeats / min(seconds) / 1e9
+    return 2 * model.positions * model.width * model.inner * repeats / min(seconds) / 1e9
 
 
-def forward_gigaflop(examples):
-    """Returns the billions of operations of a forward pass over an average batch, padding included.
+def forward_gigaflop(network, examples, model):
+    """Returns the billions of operations of a forward pass over an average batch, padding included."""
+    layers = [layer for layer in quantization.layers(network) if "transformer_layer" in layer.path]
+    blocks = sum("attention_output" in layer.path for layer in layers)
+    kernels = sum(math.prod(layer.kernel.shape) for layer in layers)
+    kernels *= 1 - model.saved / blocks
+    widths, needed = batching.choose_widths(examples), []
+    for batch in batching.training_batches(examples, model.batch, 0, 0):
+        width = batching.width(examples.lengths[batch], widths)
+        shared = beginning(examples, batch) if model.shares else 0
+        positions = shared + len(batch) * (width - shared)
+        attention = 4 * model.width * (shared**2 + len(batch) * (width - shared) * width)
+        needed.append(2 * positions * kernels + attention * (blocks - math.ceil(model.saved)))
+    return sum(needed) / len(needed) / 1e9
 
-    Of the last block, keys and values of all tokens count, and else the first token alone, as kerasft computes it.
-    """
-    widths = batching.choose_widths(examples)
-    batches = batching.training_batches(examples, BATCH, 0, 0)
-    shapes = [(len(batch), batching.width(examples.lengths[batch], widths)) for batch in batches]
-    block = 12 * WIDTH**2 * 2  # Attention's four kernels and two of four times the width, for one token.
-    attention = sum(4 * rows * width**2 * WIDTH * (LAYERS - 1) for rows, width in shapes) / len(shapes)
-    positions = sum(rows * width for rows, width in shapes) / len(shapes)
-    return (positions * block * (LAYERS - 1 + 2 / 12) + attention) / 1e9
+
+def beginning(examples, batch):
+    """Returns how many tokens these rows begin with alike."""
+    rows = [examples.token_ids[examples.offsets[row] :][: examples.lengths[row]] for row in batch]
+    length = min(map(len, rows))
+    same = np.all([row[:length] == rows[0][:length] for row in rows], axis=0)
+    return int(np.cumprod(same).sum())
 
 
-def steps(tuner, examples):
+def steps(tuner, examples, batch):
     """Returns the seconds of a step and, of some steps, milliseconds by operation."""
     model = tuner.model
-    settings = fit.Settings(None, None, 1e-4, epochs=1, batch_size=BATCH, seed=0, directory="")
+    settings = fit.Settings(None, None, 1e-4, epochs=1, batch_size=batch, seed=0, directory="")
     surgery.set_dtype_policy(model, tuner.policy)
-    fit.compile_model(model, tuner.task, settings, total_steps=ROWS // BATCH)
+    fit.compile_model(model, tuner.task, settings, total_steps=STEPS)
     with tempfile.TemporaryDirectory() as folder:
         clock = Clock(folder)
         model.fit(fit.training_dataset(examples, settings, range(1)), callbacks=[clock], shuffle=False, verbose=0)
@@ -111,7 +148,7 @@ class Clock(keras.callbacks.Callback):
     def __init__(self, folder):
         super().__init__()
         self.folder = folder
-        self.last = ROWS // BATCH - TRACED
+        self.last = STEPS - TRACED
 
     def on_train_batch_end(self, batch, logs=None):
         if batch + 1 == WARM:

@@ -203,10 +203,15 @@ def _tokenized(preprocessor, columns, pieces, parts):
 
 
 def _joined(row, found):
-    """Returns the ids of a row's pieces, and whether each is learned, as two arrays; `found` are those of texts."""
+    """Returns the ids of a row's pieces, and whether each is learned, as two arrays; `found` are those of texts.
+
+    What comes after all that is learned would be computed for nothing and is left out.
+    """
     ids = [piece.ids or ids for piece, ids in zip(row, found, strict=False)]
     learned = np.repeat([piece.is_learned for piece in row], [len(part) for part in ids])
-    return np.array([number for part in ids for number in part], "int32"), learned
+    places = np.flatnonzero(learned)
+    end = places[-1] + 1 if len(places) else len(learned)
+    return np.array([number for part in ids for number in part], "int32")[:end], learned[:end]
 
 
 def _all(limit, learned):

@@ -33,7 +33,7 @@ def written(preprocessor, made, row=0):
 
 START, END = ("<|im_start|>",), ("<|im_end|>",)
 WHOLE = [START, "user\n", "the film", END, "\n", START, "assistant\n", "good", END, "\n"]
-WHOLE += [START, "user\n", "so", END, "\n", START, "assistant\n", "bad", END, "\n"]
+WHOLE += [START, "user\n", "so", END, "\n", START, "assistant\n", "bad", END]  # What is not learned behind is left out.
 
 
 def test_a_conversation_is_written_with_the_template():
