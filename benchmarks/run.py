@@ -189,7 +189,10 @@ def jobs_of(suite):
 
 
 def run_suite(suite, places, repeats, extra):
-    """Runs the jobs of a suite in turn and returns the list of what they printed, each with its name and time."""
+    """Runs the jobs of a suite in turn; yields the list of what they printed so far, after each repeat.
+
+    To each its name and time are added.
+    """
     jobs, runs, seconds = jobs_of(suite), [], {}
     total = repeats * len(jobs)
     for seed in range(repeats):
@@ -207,7 +210,7 @@ def run_suite(suite, places, repeats, extra):
                 f"{seconds[name]:.0f} s; about {left / 60:.0f} min left",
                 flush=True,
             )
-    return runs
+        yield list(runs)
 
 
 def _score(run):
@@ -229,8 +232,8 @@ def main():
     target = Path(tempfile.mkdtemp()) if arguments.quick else ROOT / "benchmarks" / "results"
     for suite in suites:
         extra = QUICK[suite] if arguments.quick else ()
-        runs = run_suite(suite, places, 1 if arguments.quick else arguments.repeats, extra)
-        results.write(target, suite, list(jobs_of(suite)), runs)
+        for runs in run_suite(suite, places, 1 if arguments.quick else arguments.repeats, extra):
+            results.write(target, suite, list(jobs_of(suite)), runs)
         print((target / f"{suite}.md").read_text(encoding="utf-8"))
     print(f"Results are in {target}")
 
