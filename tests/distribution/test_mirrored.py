@@ -22,6 +22,9 @@ keras.utils.set_random_seed(0)
 words = "good bad film plot very dull witty the a".split()
 vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
 def build():
+    if sys.argv[5] != "bert":
+        from tests import families
+        return families.make(sys.argv[5])
     backbone = keras_hub.models.BertBackbone(vocabulary_size=len(vocabulary), num_layers=1, num_heads=2,
         hidden_dim=8, intermediate_dim=16, max_sequence_length=32, dropout=0.0)
     tokenizer = keras_hub.tokenizers.BertTokenizer(vocabulary=vocabulary, lowercase=True)
@@ -45,9 +48,9 @@ print("RESULT" + json.dumps({"logs": logs, "weights": weights, "scores": scores,
 """
 
 
-def run(mode, rows, objectives=(), optimizer=None):
+def run(mode, rows, objectives=(), optimizer=None, family="bert"):
     process = subprocess.run(
-        [sys.executable, "-c", PROGRAM, mode, str(rows), json.dumps(objectives), json.dumps(optimizer)],
+        [sys.executable, "-c", PROGRAM, mode, str(rows), json.dumps(objectives), json.dumps(optimizer), family],
         capture_output=True,
         text=True,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
@@ -71,6 +74,15 @@ def test_equals_one_device(rows):
     assert two["accuracy"] == one["accuracy"]
     for ours, theirs in zip(one["scores"], two["scores"], strict=True):
         assert theirs == pytest.approx(ours, abs=1e-5)
+
+
+@pytest.mark.slow
+def test_a_decoder_equals_one_device():
+    """Rows share their first tokens on one device as on two; only there each block has a graph of its own."""
+    one, two = run("one", 17, family="llama"), run("two", 17, family="llama")
+    for name, values in one["logs"].items():
+        assert two["logs"][name] == pytest.approx(values, abs=1e-4), name
+    assert two["weights"] == pytest.approx(one["weights"], rel=1e-4, abs=1e-4)
 
 
 @pytest.mark.slow
