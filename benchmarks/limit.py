@@ -21,7 +21,8 @@ import tensorflow as tf
 import yaml
 
 import kerasft
-from benchmarks.measure import ANSWERS, INSTRUCTION, read_table
+from benchmarks import ours
+from benchmarks.measure import INSTRUCTION
 from kerasft import quantization, surgery
 from kerasft.pipeline import batching
 from kerasft.training import fit
@@ -72,16 +73,14 @@ def minilm(arguments, rows):
     """Returns the tuner and the data of the suites `sst2_speed` and `sst2_lora`."""
     method = LORA if arguments.method == "lora" else "full"
     kwargs = {"method": method, "precision": arguments.precision, "labels": [0, 1], "pooling": "pooled"}
-    texts, labels = read_table(arguments.train, rows)
-    data = [{"text": text, "label": label} for text, label in zip(texts, labels, strict=True)]
+    data = ours.examples(arguments.train, rows, "label")
     return kerasft.FineTuner("text_classification", "starter:minilm_l6_en", **kwargs), data
 
 
 def smollm2(arguments, rows):
     """Returns the tuner and the data of the suite `instructions`."""
     kwargs = {"method": LORA, "precision": arguments.precision, "system": INSTRUCTION, "max_new_tokens": 4}
-    texts, labels = read_table(arguments.train, rows)
-    data = [{"prompt": text, "completion": ANSWERS[label]} for text, label in zip(texts, labels, strict=True)]
+    data = ours.prompts(arguments.train, rows)
     return kerasft.FineTuner("causal_lm", "starter:smollm2_135m_instruct", **kwargs), data
 
 

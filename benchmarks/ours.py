@@ -69,12 +69,7 @@ def instructions(arguments):
     """Returns the tuner and its training and test data for sentences with the question whether they praise."""
     model = {"backbone": "starter:smollm2_135m_instruct", "system": INSTRUCTION, "max_new_tokens": 4}
     tuner = _text_tuner("causal_lm", arguments, pooling=None, **model)
-    files = ((arguments.train, arguments.rows), (arguments.test, TEST_ROWS))
-    tables = (read_table(path, rows) for path, rows in files)
-    return tuner, *(
-        [{"prompt": t, "completion": ANSWERS[a]} for t, a in zip(texts, labels, strict=True)]
-        for texts, labels in tables
-    )
+    return tuner, prompts(arguments.train, arguments.rows), prompts(arguments.test, TEST_ROWS)
 
 
 def _text_tuner(task, arguments, pooling="pooled", backbone="starter:minilm_l6_en", **kwargs):
@@ -115,6 +110,12 @@ def examples(path, rows, target):
     texts, answers = read_table(path, rows)
     texts = [text if isinstance(text, tuple) else (text,) for text in texts]
     return [{**dict(zip(("text", "text_pair"), t)), target: a} for t, a in zip(texts, answers, strict=True)]  # noqa: B905
+
+
+def prompts(path, rows):
+    """Returns the first rows of a file, all for None, as dicts of a sentence and the word that is its label."""
+    texts, labels = read_table(path, rows)
+    return [{"prompt": text, "completion": ANSWERS[label]} for text, label in zip(texts, labels, strict=True)]
 
 
 SUITES = {
