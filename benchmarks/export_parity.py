@@ -56,11 +56,11 @@ def fresh_answers(exports):
     """Returns what each SavedModel answers in one new process: a list of `{loader: {output: array}}`.
 
     Args:
-        exports: list of pairs of a folder and a dict of `(rows,)` object arrays of str or bytes, by the names of the
-            signature's inputs.
+        exports: list of pairs of a folder and a dict of arrays, `(rows, …)`, of numbers, str or bytes, by the names of
+            the signature's inputs.
     """
     requests = [
-        (os.path.abspath(folder), {name: [_encoded(value) for value in values] for name, values in arrays.items()})
+        (os.path.abspath(folder), {name: _written(np.asarray(values)) for name, values in arrays.items()})
         for folder, arrays in exports
     ]
     command = [sys.executable, os.path.abspath(__file__), "--answer"]
@@ -81,7 +81,7 @@ def answer():
 
     answers = []
     for folder, encoded in json.load(sys.stdin):
-        request = {name: [base64.b64decode(value) for value in values] for name, values in encoded.items()}
+        request = {name: _array(*value) for name, value in encoded.items()}
         loaders = {"tf.saved_model.load": _function, "session, as C++ servers": _session}
         answers.append({name: _in_batches(load(tf, folder), request) for name, load in loaders.items()})
     known = {"keras_hub", "keras_nlp", "kerasft"} & set(sys.modules)
@@ -96,7 +96,7 @@ def _function(tf, folder):
     return lambda arrays: {
         name: value.numpy()
         for name, value in loaded.signatures["serving_default"](
-            **{name: tf.constant(values, tf.string) for name, values in arrays.items()}
+            **{name: tf.constant(values) for name, values in arrays.items()}
         ).items()
     }
 
@@ -114,11 +114,13 @@ def _in_batches(run, request):
     starts = range(0, max(rows, 1), BATCH_SIZE)
     parts = [run({name: values[s : s + BATCH_SIZE] for name, values in request.items()}) for s in starts]
     whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return {name: (value.dtype.name, value.shape, _plain(value)) for name, value in whole.items()}
+    return {name: _written(value) for name, value in whole.items()}
 
 
-def _plain(value):
-    return [_encoded(item) for item in value.ravel()] if value.dtype == object else value.ravel().tolist()
+def _written(value):
+    """Returns an array as JSON can hold it; `_array` of that is the array."""
+    values = [_encoded(item) for item in value.ravel()] if value.dtype == object else value.ravel().tolist()
+    return value.dtype.name, value.shape, values
 
 
 def _array(dtype, shape, values):

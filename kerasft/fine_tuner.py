@@ -113,7 +113,8 @@ class FineTuner(Adapters):
                 f"Received: backbone={pretrained.name!r}"
             )
         distributions.check_scope(self.strategy, pretrained.backbone)
-        return pretrained
+        with self._scope():
+            return self.task.part_of(pretrained)
 
     @functools.cached_property
     def preprocessor(self):

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import itertools
+import json
 import threading
 import types
 import zlib
@@ -313,6 +314,25 @@ def features(backbone):
     if "pooled_output" in outputs:
         found["pooled"] = outputs["pooled_output"]
     return found
+
+
+def encoder_of(backbone):
+    """Returns the encoder of an encoder with a decoder (T5, BART) as a model of its own; any other model as it is.
+
+    It has layers of its own, with the same weights, and its inputs are called as other encoders call them.
+    """
+    outputs = backbone.output
+    if not isinstance(outputs, dict) or "encoder_sequence_output" not in outputs:
+        return backbone
+    names = "token_ids", "padding_mask"
+    inputs = [backbone.input[f"encoder_{name}"] for name in names]
+    encoder = keras.Model(inputs, outputs["encoder_sequence_output"], name=backbone.name)
+    config = json.dumps(encoder.get_config())
+    for name in names:
+        config = config.replace(f'"encoder_{name}"', f'"{name}"')
+    made = keras.Model.from_config({**json.loads(config), "input_layers": {name: [name, 0, 0] for name in names}})
+    made.set_weights(encoder.get_weights())
+    return made
 
 
 def _parted(x):

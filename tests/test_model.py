@@ -7,9 +7,10 @@ import pytest
 import tensorflow as tf
 
 from kerasft import weights
-from kerasft.model import FineTunedModel, features
+from kerasft.model import FineTunedModel, encoder_of, features
 from kerasft.objectives.base import Objective
 from kerasft.tasks._head import PooledHead
+from tests import families
 
 TARGETS = np.array([0, 1, 1, 0, 1])
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -272,3 +273,17 @@ def test_dropout_is_a_function_of_the_seed_alone(make_tiny):
 
     assert drawn(1, made_with=0) == drawn(1, made_with=5)
     assert drawn(1, made_with=0) != drawn(2, made_with=0)
+
+
+@pytest.mark.parametrize("name", families.ENCODER_DECODERS)
+def test_an_encoder_of_an_encoder_with_a_decoder(name):
+    whole, x = families.make(name).backbone, inputs()
+    ids, mask = x["token_ids"] % 20 + 5, (np.arange(6) < [[6], [3], [4], [6], [1]]).astype("int32")
+    both = {"encoder_token_ids": ids, "encoder_padding_mask": mask}
+    expected = whole({**both, "decoder_token_ids": ids, "decoder_padding_mask": mask})["encoder_sequence_output"]
+    encoder = encoder_of(whole)
+    assert set(encoder.input) == {"token_ids", "padding_mask"}
+    np.testing.assert_array_equal(encoder({"token_ids": ids, "padding_mask": mask}), expected)
+    assert encoder.count_params() < whole.count_params() / 1.5
+    assert not {id(layer) for layer in encoder.layers} & {id(layer) for layer in whole.layers}
+    assert encoder_of(encoder) is encoder

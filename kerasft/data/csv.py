@@ -2,19 +2,26 @@
 
 import codecs
 import csv
+import functools
 import io
+import itertools
+from typing import NamedTuple
 
 import pandas as pd
 
+from kerasft.data import _in_file
 from kerasft.data.base import as_examples, check_names, existing_file
 from kerasft.errors import UserError
 from kerasft.pipeline.clean import brief, refuse
 
 ENDINGS = (".csv", ".tsv")
+MEASURED = ("utf-8", "utf-8-sig", "ascii", "iso8859-1", "cp1252")  # Encodings in which a part of a file can be read.
 
 
 def read(path, separator=None, names=None, quote='"', encoding="utf-8-sig"):
     r"""Reads a table of text as it stands: `NA`, `null` and `007` stay text, an empty cell is missing (None).
+
+    Of a file of 64 MB and more, the cells stay there, however many it has, and are read when they are asked for.
 
     Args:
         path: str or path. The first line holds the column names unless `names` is given.
@@ -33,21 +40,57 @@ def read(path, separator=None, names=None, quote='"', encoding="utf-8-sig"):
     path = existing_file(path)
     separator = separator or ("\t" if path.suffix.lower() == ".tsv" else ",")
     _check_arguments(separator, names, quote, encoding)
-    rows = list(_rows(path, _text(path, encoding), separator, quote))
-    if not rows and not names:
-        raise UserError(f"{path.name} is empty: there is no line with column names. Received: {str(path)!r}")
-    names = list(names or _header(rows.pop(0)[1]))
-    check_names(names, path.name)
-    refuse(_ragged(path, rows, names), f"{path.name} cannot be read")
-    cells = [[cell or None for cell in row] for _, row in rows]
-    # Not str columns: pandas makes None a NaN in those, and its own idea of a header of digits or dates.
-    frame = pd.DataFrame(cells, columns=pd.Index(names, dtype=object), dtype=object)
+    style = Style(separator, quote, encoding)
+    rows = _rows(path, style)
+    header = names or _header(path, rows)
+    check_names(header, path.name)
+    ragged = []
+    rows = _whole(path, rows, list(header), ragged)
+    if _in_file.is_large(path) and codecs.lookup(encoding).name in MEASURED:
+        frame = _in_file.table(path, rows, functools.partial(_cell, list(header), style), None)
+    else:
+        # Not str columns: pandas makes None a NaN in those, and its own idea of a header of digits or dates.
+        cells = [list(row.values.values()) for row in rows]
+        frame = pd.DataFrame(cells, columns=pd.Index(list(header), dtype=object), dtype=object)
+    refuse(ragged, f"{path.name} cannot be read")
     return as_examples(frame, path.name, path)
 
 
-def _header(cells):
-    """Spreadsheets and pandas leave names out: such a column is called by its position."""
-    return [name or f"column {position}" for position, name in enumerate(cells, start=1)]
+class Style(NamedTuple):
+    """How a file is written: its separator, its quote or None, its encoding."""
+
+    separator: str
+    quote: str | None
+    encoding: str
+
+    def rows(self, lines):
+        """Returns the `csv.reader` of lines."""
+        style = {"quotechar": self.quote} if self.quote else {"quoting": csv.QUOTE_NONE}
+        return csv.reader(lines, delimiter=self.separator, strict=True, **style)
+
+
+class Cell(NamedTuple):
+    """Reads a cell, by its place, in the bytes of a row."""
+
+    place: int
+    style: Style
+
+    def __call__(self, encoded):
+        csv.field_size_limit(max(csv.field_size_limit(), len(encoded)))
+        text = encoded.decode(_without_mark(self.style.encoding))
+        return next(self.style.rows(io.StringIO(text, newline="")))[self.place] or None
+
+
+def _cell(names, style, name):
+    return Cell(names.index(name), style)
+
+
+def _header(path, rows):
+    """Returns the names in the first row. Spreadsheets and pandas leave some out: such a column has its position's."""
+    first = next(rows, None)
+    if first is None:
+        raise UserError(f"{path.name} is empty: there is no line with column names. Received: {str(path)!r}")
+    return [name or f"column {position}" for position, name in enumerate(first[-1], start=1)]
 
 
 def _check_arguments(separator, names, quote, encoding):
@@ -62,47 +105,77 @@ def _check_arguments(separator, names, quote, encoding):
         raise UserError(f"Python knows no such encoding. Received: encoding={encoding!r}") from None
 
 
-def _text(path, encoding):
-    encoded = path.read_bytes()
-    try:
-        text = encoded.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = encoded.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            f"{path.name}, line {line}: this is not {encoding} ({error.reason}). Save the file as UTF-8, or give its "
-            f"encoding={{'name': 'csv', 'encoding': …}}. Received: {brief(encoded[error.start : error.start + 20])}"
-        ) from None
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise UserError(f"{path.name}, line {line}: text cannot hold a NUL character. Received: '\\x00'")
-    return text
+class _Lines:
+    """Iterates over the lines of a file, and counts their bytes.
+
+    Raises: UserError, with the line, for bytes that are not of this encoding, and for a NUL.
+    """
+
+    def __init__(self, path, encoding):
+        self.path, self.encoding, self.plain = path, encoding, _without_mark(encoding)
+        with open(path, "rb") as file:
+            has_mark = self.plain != encoding and file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8
+        self.end = len(codecs.BOM_UTF8) if has_mark else 0  # Of the lines so far, in bytes.
+
+    def __iter__(self):
+        try:
+            with open(self.path, encoding=self.encoding, newline="") as file:
+                for number, line in enumerate(file, start=1):
+                    if "\0" in line:
+                        what = "text cannot hold a NUL character. Received: '\\x00'"
+                        raise UserError(f"{self.path.name}, line {number}: {what}")
+                    self.end += len(line.encode(self.plain))
+                    yield line
+        except UnicodeDecodeError:
+            raise self._undecodable() from None
+
+    def _undecodable(self):
+        """Returns the error that says where: the one at hand knows only a part of the file."""
+        encoded = self.path.read_bytes()
+        try:
+            encoded.decode(self.encoding)
+        except UnicodeDecodeError as error:
+            line = encoded.count(b"\n", 0, error.start) + 1
+            return UserError(
+                f"{self.path.name}, line {line}: this is not {self.encoding} ({error.reason}). Save the file as UTF-8, "
+                "or give its encoding={'name': 'csv', 'encoding': …}. "
+                f"Received: {brief(encoded[error.start : error.start + 20])}"
+            )
 
 
-def _rows(path, text, separator, quote):
-    """Yields `(line, cells)`, where `line` is the one that the row begins on; blank lines are skipped."""
+def _without_mark(encoding):
+    """Returns the encoding of text in the middle of a file."""
+    return "utf-8" if codecs.lookup(encoding).name == "utf-8-sig" else encoding
+
+
+def _rows(path, style):
+    """Yields the line that a row begins on, where it begins and ends in bytes, and its cells; not for blank lines."""
     # The limit is the process's and 128 KB by default; no cell can be longer than the file.
-    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
-    style = {"quotechar": quote} if quote else {"quoting": csv.QUOTE_NONE}
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True, **style)
-    line = 1
+    csv.field_size_limit(max(csv.field_size_limit(), path.stat().st_size))
+    lines = _Lines(path, style.encoding)
+    reader = style.rows(lines)
+    line, begin = 1, lines.end
     try:
         for row in reader:
             if row:
-                yield line, row
-            line = reader.line_num + 1
+                yield line, begin, lines.end, row
+            line, begin = reader.line_num + 1, lines.end
     except csv.Error as error:
-        begin = list(io.StringIO(text, newline=""))[line - 1].rstrip()
+        first = next(itertools.islice(_Lines(path, style.encoding), line - 1, None)).rstrip()
         raise UserError(
-            f"{path.name}, line {line}: a quote {quote} is opened and not closed before the next {separator!r} or the "
-            f"end of the file ({error}). Double quotes inside quotes; if quotes are plain characters in this file, "
-            f"give quote=None. Received: {brief(begin)}"
+            f"{path.name}, line {line}: a quote {style.quote} is opened and not closed before the next "
+            f"{style.separator!r} or the end of the file ({error}). Double quotes inside quotes; if quotes are plain "
+            f"characters in this file, give quote=None. Received: {brief(first)}"
         ) from None
 
 
-def _ragged(path, rows, names):
-    return [
-        f"{path.name}, line {line}: {len(row)} cells, but there are {len(names)} columns ({brief(', '.join(names))}). "
-        f"Received: {brief(row)}"
-        for line, row in rows
-        if len(row) != len(names)
-    ]
+def _whole(path, rows, names, ragged):
+    """Yields a `Row` for each that has as many cells as there are columns; of others, messages go to `ragged`."""
+    for line, begin, end, cells in rows:
+        if len(cells) == len(names):
+            yield _in_file.Row(begin, end, dict(zip(names, (cell or None for cell in cells), strict=True)))
+        else:
+            ragged.append(
+                f"{path.name}, line {line}: {len(cells)} cells, but there are {len(names)} columns "
+                f"({brief(', '.join(names))}). Received: {brief(cells)}"
+            )

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from kerasft.data._file_texts import FileTexts, OpenFile
+from kerasft.data._in_file import FileValues, OpenFile
 from kerasft.data.base import as_examples, existing_file
 from kerasft.errors import UserError
 
@@ -29,7 +29,8 @@ def read(path, part="paragraph"):
     if part not in PARTS:
         raise UserError(f"part must be one of {', '.join(PARTS)}. Received: part={part!r}")
     path = existing_file(path)
-    texts = FileTexts(OpenFile(path), *_places(path, part))
+    begins, ends = _places(path, part)
+    texts = FileValues(OpenFile(path), _text, begins, ends, np.zeros(len(begins), bool))
     return as_examples(pd.DataFrame({"text": texts}), path.name, path)
 
 
@@ -56,3 +57,9 @@ def _lines(path):
             mark = len(codecs.BOM_UTF8) if number == 1 and line.startswith(codecs.BOM_UTF8) else 0
             yield begin + mark, begin + len(line.removesuffix(b"\n").removesuffix(b"\r")), is_blank
             begin += len(line)
+
+
+def _text(encoded):
+    """Returns the text of bytes; lines end with `\\n`, however they do in the file."""
+    text = encoded.decode()
+    return text.replace("\r\n", "\n") if "\r" in text else text

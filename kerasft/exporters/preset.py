@@ -14,7 +14,8 @@ def write(tuner, path):
         tuner: FineTuner of a method that changes weights of the backbone's own, or of one that can be merged.
         path: str. A folder that does not exist yet.
 
-    Raises: UserError if the method put layers into the backbone that no preset has, or if `path` exists.
+    Raises: UserError if the method put layers into the backbone that no preset has, if the backbone is none of
+        KerasHub's, or if `path` exists.
     Example: >>> tuner.export("saved_models/legal", "preset")
     """
     model, pretrained = tuner.model, tuner.pretrained
@@ -22,6 +23,11 @@ def write(tuner, path):
     if added:
         raise UserError(
             f"A preset has no {added[0]}: only lora and ia3 can be merged. Received: {tuner.arguments['method']!r}"
+        )
+    if not hasattr(pretrained.backbone, "save_to_preset"):
+        raise UserError(
+            "Only a whole backbone of KerasHub's makes a preset; of an encoder with a decoder, all tasks but seq2seq "
+            f"have the encoder alone. Received: backbone={pretrained.name!r}"
         )
     with new_folder(path) as folder, deltas.merged(model):
         pairs = deltas.take_off(model)

@@ -46,16 +46,13 @@ def duplicates(train, validation, columns):
 
 def conflicting(frame, columns, label):
     """Returns a message for each row whose content occurs before in the table with another label."""
-    rows, labels, first, problems = frame.index, frame[label].tolist(), {}, []
-    keys = zip(content_keys(frame, columns), content_keys(frame, [label]), strict=True)
-    for position, (content, name) in enumerate(keys):
-        before, name_before = first.setdefault(content, (position, name))
-        if name != name_before:
-            problems.append(
-                f"{origin(frame)}, row {rows[position]}: same {' and '.join(columns)} as row {rows[before]}, but "
-                f"another {label}. Received: {brief(labels[position])} after {brief(labels[before])}"
-            )
-    return problems
+    _, first, groups = np.unique(content_hashes(frame, columns), return_index=True, return_inverse=True)
+    before, names, labels = first[groups], content_hashes(frame, [label]), frame[label].array
+    return [
+        f"{origin(frame)}, row {frame.index[row]}: same {' and '.join(columns)} as row {frame.index[before[row]]}, but "
+        f"another {label}. Received: {brief(labels[row])} after {brief(labels[before[row]])}"
+        for row in np.flatnonzero(names != names[before])
+    ]
 
 
 def _contents(frame, columns):

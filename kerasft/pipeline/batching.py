@@ -32,16 +32,27 @@ def training_batches(examples, batch_size, seed, epoch):
     """Returns a list of arrays of row numbers: every row once, rows of like length together, in random order.
 
     Rows are shuffled, then sorted by length within groups of `GROUP` batches, and the batches shuffled again.
-    Examples without a length (images) are only shuffled.
+    Examples without a length (images) are only shuffled. Where examples say how often each is met, it is, give or take
+    one in an epoch; there are as many batches all the same.
     """
     lengths = _lengths(examples)
     rows = order(seed, epoch, len(lengths))
+    if examples.draws is not None:
+        rows = _drawn(rows, examples.draws, np.random.default_rng([seed, epoch, 2]))
     size = batch_size * GROUP
     groups = [rows[start : start + size] for start in range(0, len(rows), size)]
     groups = [group[np.argsort(-lengths[group], kind="stable")] for group in groups]
     batches = [group[start : start + batch_size] for group in groups for start in range(0, len(group), batch_size)]
     first = len(lengths) * (epoch % examples.views)
     return [first + batches[i] for i in np.random.default_rng([seed, epoch, 1]).permutation(len(batches))]
+
+
+def _drawn(rows, draws, random):
+    """Returns as many rows in random order, each as often as it is to be drawn, rounded up or down (systematic)."""
+    ends = np.cumsum(draws[rows]) * len(rows) / draws.sum()
+    ends[-1] = len(rows)
+    copies = np.diff(np.floor(ends + random.random()), prepend=0).astype(int)
+    return random.permutation(np.repeat(rows, copies))
 
 
 def ordered_batches(examples, batch_size):

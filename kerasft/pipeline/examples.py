@@ -15,11 +15,13 @@ class Examples:
         signature: the `tf.TensorSpec`s of what `gather` returns.
         views: int. Ways in which an example is met, another in each epoch; row numbers beyond those of the examples
             say which: `view * len(examples) + row`.
+        draws: `(rows,)` float, how often each row is met in an epoch of training, relative to the others; or None.
         is_by_row: bool. Whether a batch has one entry of the inputs for each example.
     """
 
     is_by_row = True
     views = 1
+    draws: Any = None
     targets: Any
 
     @property

@@ -53,14 +53,16 @@ class PromptPreprocessor(TextPreprocessor):
         template: str or None. A name of `TEMPLATES`, for messages; None for texts as they are.
         system: str or None. What a conversation begins with that has no system message.
         room: int. Tokens that prompts leave free for what is generated.
+        around: str. A prompt, in which `{}` stands for the text that is given.
         **kwargs: of `TextPreprocessor`.
     """
 
-    def __init__(self, *args, template=None, system=None, room=0, **kwargs):
+    def __init__(self, *args, template=None, system=None, room=0, around="{}", **kwargs):  # noqa: PLR0913
         super().__init__(*args, **kwargs)
         self.template = template
         self.system = system
         self.room = room
+        self.around = around
 
     def conversation(self, turns):
         """Returns the pieces of pairs of role and content. Of the assistant's, content and end are learned."""
@@ -101,9 +103,11 @@ class PromptPreprocessor(TextPreprocessor):
         return Piece(part, (), False)
 
     def _pack(self, texts):
-        """Returns the ids of prompts of one message each; what is too long loses its beginning."""
-        pieces = self.prompt(GIVEN)
-        at = next(number for number, piece in enumerate(pieces) if piece.text == GIVEN)
+        """Returns the ids of prompts of one message each; a text that is too long loses its beginning."""
+        pieces = self.prompt(self.around.replace("{}", GIVEN))
+        at = next(number for number, piece in enumerate(pieces) if GIVEN in piece.text)
+        pieces[at : at + 1] = [pieces[at]._replace(text=part) for part in pieces[at].text.partition(GIVEN)]
+        at += 1
         before = [*self.marks["start"], *self._ids(pieces[:at])]
         after = self._ids(pieces[at + 1 :])
         ids = as_ragged(self.tokenizer(texts))
@@ -121,7 +125,13 @@ class PromptPreprocessor(TextPreprocessor):
         return [number for piece, ids in zip(pieces, found, strict=True) for number in (piece.ids or ids)]
 
     def get_config(self):
-        return {**super().get_config(), "template": self.template, "system": self.system, "room": self.room}
+        return {
+            **super().get_config(),
+            "template": self.template,
+            "system": self.system,
+            "room": self.room,
+            "around": self.around,
+        }
 
 
 @dataclasses.dataclass

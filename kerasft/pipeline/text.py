@@ -68,9 +68,12 @@ class TextPreprocessor(keras.layers.Layer):
 
     def dense(self, rows):
         """Returns the backbone's inputs, each `(batch, length)` int32, for ragged `token_ids` and `segment_ids`."""
-        shape = (None, self.fixed_width)
+        lengths = rows["token_ids"].row_lengths()
+        # One token wide at least, also without rows: T5 cannot tell how wide an empty batch is.
+        width = self.fixed_width or tf.maximum(tf.reduce_max(lengths), 1)
+        shape = tf.stack([-1, tf.cast(width, "int64")])
         dense = {name: rows[name].to_tensor(self.pad_id if name == "token_ids" else 0, shape=shape) for name in rows}
-        dense["padding_mask"] = tf.sequence_mask(rows["token_ids"].row_lengths(), dtype="int32")
+        dense["padding_mask"] = tf.sequence_mask(lengths, width, dtype="int32")
         return {name: dense[name] for name in self.inputs}
 
     def rows(self, texts):

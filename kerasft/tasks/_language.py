@@ -22,6 +22,9 @@ class LanguageTask(TextInputs):
     scores_tokens: ClassVar[bool] = True
     head_class: Any
 
+    def part_of(self, pretrained):
+        return pretrained
+
     def prepare(self, frame, with_targets=True, quarantine=None):
         frame = self._chosen(frame, with_targets)
         problems = [problem for name in frame for problem in clean.text_problems(frame, name)]

@@ -1,5 +1,6 @@
 """What all tasks share that read one text an example, or two."""
 
+import dataclasses
 import math
 from typing import Any, ClassVar
 
@@ -9,6 +10,7 @@ import pandas as pd
 import tensorflow as tf
 
 from kerasft.errors import UserError
+from kerasft.model import encoder_of
 from kerasft.pipeline import clean, text
 from kerasft.tasks._head import POOLINGS, PooledHead
 from kerasft.tasks.base import Task
@@ -33,6 +35,9 @@ class TextInputs(Task):
     """Reads strings, one for each of its `inputs`."""
 
     modality: ClassVar[str] = "text"
+
+    def part_of(self, pretrained):
+        return dataclasses.replace(pretrained, backbone=encoder_of(pretrained.backbone))
 
     def signature(self):
         return {name: tf.TensorSpec((None,), tf.string, name=name) for name in self.inputs}
@@ -93,7 +98,7 @@ class TextTask(TextInputs):
         return text_preprocessor(pretrained, self.sequence_length)
 
     def examples(self, frame, preprocessor, with_targets=True):
-        columns = [frame[name].tolist() for name in self.inputs]
+        columns = [frame[name].array for name in self.inputs]
         return text.tokenize(preprocessor, columns, self.targets(frame) if with_targets else None)
 
     def head(self, pretrained):
@@ -129,13 +134,9 @@ def check_sequence_length(length, least=8):
 
 
 def text_preprocessor(pretrained, sequence_length, kind=text.TextPreprocessor):
-    """Returns the layer of this kind for an encoder or a decoder. Raises UserError for a length that it does not read,
-    and for a backbone that is both.
+    """Returns the layer of this kind for an encoder or a decoder. Raises UserError for a length that it does not
+    read.
     """
-    if "token_ids" not in pretrained.backbone.input:
-        raise UserError(
-            f"An encoder with a decoder does one task, seq2seq. Received: backbone={pretrained.name!r}, another task"
-        )
     return preprocessor_of_kind(kind, pretrained, marks(pretrained), sequence_length)
 
 
@@ -143,18 +144,25 @@ def preprocessor_of_kind(kind, pretrained, marks, sequence_length):
     """Returns the layer of this kind that puts these marks around texts. Raises UserError for a length beyond the
     backbone's.
     """
-    limit = getattr(pretrained.backbone, "max_sequence_length", None) or math.inf
+    limit = most_tokens(pretrained.backbone) or math.inf
     length = sequence_length or min(limit, 512)
     if length > limit:
         raise UserError(f"{pretrained.name} reads {limit} tokens at most. Received: sequence_length={length}")
     return kind(pretrained.converter, marks, length, sorted(pretrained.backbone.input))
 
 
+def most_tokens(backbone):
+    """Returns how many tokens a backbone reads at most, or None if that is not limited."""
+    positions = [layer for layer in backbone.layers if isinstance(layer, keras_hub.layers.PositionEmbedding)]
+    return getattr(backbone, "max_sequence_length", None) or min((p.sequence_length for p in positions), default=None)
+
+
 def marks(pretrained):
     """Returns the ids that the backbone's own preprocessor puts before, between and after texts.
 
     Encoders were pretrained with certain marks (RoBERTa doubles the separator), which KerasHub's classifier
-    preprocessors know. A decoder gets its start and end tokens, where it has them.
+    preprocessors know. A decoder gets its start and end tokens, where it has them, and so does the encoder of one that
+    has both; BART's separator is that of RoBERTa.
     """
     backbone, tokenizer = pretrained.backbone, pretrained.converter
     cls = text.class_for(backbone, keras_hub.models.TextClassifierPreprocessor)
@@ -165,4 +173,5 @@ def marks(pretrained):
         return {"start": packer.start_value, "separator": packer.sep_value, "end": packer.end_value}
     start, end = getattr(tokenizer, "start_token_id", None), getattr(tokenizer, "end_token_id", None)
     end = [] if end is None else [end]
-    return {"start": [] if start is None else [start], "separator": end, "end": end}
+    separator = end * 2 if isinstance(tokenizer, keras_hub.tokenizers.BartTokenizer) else end
+    return {"start": [] if start is None else [start], "separator": separator, "end": end}

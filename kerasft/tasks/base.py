@@ -89,6 +89,10 @@ class Task:
         """Returns a frame of the task's input columns for what `predict` was given."""
         raise NotImplementedError
 
+    def part_of(self, pretrained):
+        """Returns what the task reads of a `Pretrained`, as another, where that is not all of it."""
+        return pretrained
+
     def preprocessor(self, pretrained):
         """Returns the Keras layer that turns raw input into the backbone's, for training and serving alike."""
         raise NotImplementedError

@@ -59,7 +59,8 @@ class MaskedLm(LanguageTask):
     # === Model ===
 
     def preprocessor(self, pretrained):
-        if pretrained.causal or getattr(pretrained.converter, "mask_token_id", None) is None:
+        is_encoder = not pretrained.causal and "token_ids" in pretrained.backbone.input
+        if not is_encoder or getattr(pretrained.converter, "mask_token_id", None) is None:
             raise UserError(f"masked_lm needs an encoder with a mask token. Received: backbone={pretrained.name!r}")
         return text_preprocessor(pretrained, self.sequence_length, masks.MaskPreprocessor)
 

@@ -25,25 +25,28 @@ class MultiTask(TextTask):
     Each task has a column of its own, of which it has the name: a label or a number. A row needs an answer for one of
     them at least; where it has none, that task learns nothing from it. Tables of different tasks are put one below
     the other. The loss of a row is the sum of its tasks' losses times their weights, so a task counts by how many
-    answers there are for it.
+    answers there are for it, unless `temperature` has rows of rare tasks met more often than others.
 
     Args:
         tasks: dict. By name `"text_classification"` or `"text_regression"`, or a dict of that `name` and the
             arguments of its own: `labels`, `multi_label`, `mean`, `deviation`.
         weights: dict of name to float, 0 or more, or None. Of the tasks' losses; 1 for those that are not named.
+        temperature: float, 1 or more. Answers of a task that has `n` are met in proportion to `n ** (1 / temperature)`:
+            1 is once an epoch each, `.inf` as many of every task. An epoch stays as long as it is.
         pair, pooling, sequence_length, dropout: as of `text_classification`, for all tasks.
         columns: dict. The data's names for ours, such as `{"text": "review", "stars": "rating"}`.
 
     Example:
         >>> tasks = {"sentiment": "text_classification", "stars": "text_regression"}
         >>> kerasft.FineTuner(task="multi_task", backbone="bert_base_en_uncased", tasks=tasks)
-    Source: Caruana 1997, https://doi.org/10.1023/A:1007379606734.
+    Source: Caruana 1997, https://doi.org/10.1023/A:1007379606734; temperature: Raffel et al. 2020,
+        https://arxiv.org/abs/1910.10683, section 3.5.2.
     """
 
     evaluation: ClassVar[str] = "multi_task"
     monitor: ClassVar[tuple[str, str]] = ("val_loss", "min")
 
-    def __init__(self, tasks, weights=None, **kwargs):
+    def __init__(self, tasks, weights=None, temperature=1.0, **kwargs):
         super().__init__(**kwargs)
         if not (isinstance(tasks, dict) and tasks):
             raise UserError(f"tasks must be a dict such as {{'stars': 'text_regression'}}. Received: tasks={tasks!r}")
@@ -52,6 +55,9 @@ class MultiTask(TextTask):
             if other.startswith(f"{name}_"):  # Answers are told apart by these.
                 raise UserError(f"The name of a task may not begin with another's and '_'. Received: {name}, {other}")
         self.weights = _checked(weights, self.tasks)
+        if not _is_number(temperature) or not temperature >= 1:
+            raise UserError(f"temperature must be a number, 1 or more. Received: temperature={temperature!r}")
+        self.temperature = float(temperature)
 
     def _made(self, name, given):
         if not isinstance(name, str) or not name.isidentifier() or name in ("text", "text_pair", "serving_default"):
@@ -108,6 +114,13 @@ class MultiTask(TextTask):
                 column[known] = task.targets(self._part(frame, name)).reshape(known.sum(), -1)
             made.append(column)
         return np.concatenate(made, axis=1)
+
+    def examples(self, frame, preprocessor, with_targets=True):
+        made = super().examples(frame, preprocessor, with_targets)
+        if with_targets and self.temperature > 1:
+            known = np.stack([self._known(frame, name) for name in self.tasks], axis=1)
+            made.draws = known @ np.maximum(known.sum(axis=0), 1.0) ** (1 / self.temperature - 1)
+        return made
 
     def shown(self, frame):
         named = {name: f"{name}_{task.target}" for name, task in self.tasks.items() if name in frame}
@@ -189,7 +202,7 @@ class MultiTask(TextTask):
         }
 
     def get_config(self):
-        return {**super().get_config(), **self.learned, "weights": self.weights}
+        return {**super().get_config(), **self.learned, "weights": self.weights, "temperature": self.temperature}
 
 
 class MultiTaskLoss(keras.losses.Loss):
@@ -256,7 +269,11 @@ def _checked(weights, tasks):
 
 
 def _is_weight(value):
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 <= value < np.inf
+    return _is_number(value) and 0 <= value < np.inf
+
+
+def _is_number(value):
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def _is_known(task):

@@ -11,7 +11,7 @@ from kerasft import registry
 from kerasft.errors import UserError
 from kerasft.pipeline import answers, clean, words
 from kerasft.tasks._head import SpanHead
-from kerasft.tasks._text import EDGE_CASES, TextInputs, check_sequence_length, text_preprocessor
+from kerasft.tasks._text import EDGE_CASES, TextInputs, check_sequence_length, most_tokens, text_preprocessor
 
 
 class QuestionAnswering(TextInputs):
@@ -97,7 +97,7 @@ class QuestionAnswering(TextInputs):
     # === Model ===
 
     def preprocessor(self, pretrained):
-        limit = getattr(pretrained.backbone, "max_sequence_length", None) or 384
+        limit = most_tokens(pretrained.backbone) or 384
         return text_preprocessor(pretrained, self.sequence_length or min(limit, 384), words.WordPreprocessor)
 
     def examples(self, frame, preprocessor, with_targets=True):

@@ -10,7 +10,7 @@ from kerasft.errors import UserError
 from kerasft.pipeline import clean, generation, sequences
 from kerasft.pipeline.text import class_for
 from kerasft.tasks._language import WritingTask
-from kerasft.tasks._text import check_sequence_length, preprocessor_of_kind
+from kerasft.tasks._text import check_sequence_length, most_tokens, preprocessor_of_kind
 
 # KerasHub's T5 hands its attention a mask as an argument, and Keras takes it for one that is lost.
 warnings.filterwarnings("ignore", r"Layer '.*' \(of type T5MultiHeadAttention\)")
@@ -64,7 +64,7 @@ class Seq2seq(WritingTask):
         theirs.build(None)
         source, written = theirs.encoder_packer, theirs.decoder_packer
         own = {"prefix": self.prefix, "begin": _ids(written.start_value), "room": self.max_new_tokens}
-        limit = getattr(pretrained.backbone, "max_sequence_length", None)
+        limit = most_tokens(pretrained.backbone)
         if limit and len(own["begin"]) + self.max_new_tokens > limit:
             raise UserError(
                 f"{pretrained.name} writes {limit} tokens at most. Received: max_new_tokens={self.max_new_tokens}"

@@ -99,7 +99,7 @@ class TextEmbedding(TextTask):
         return frame["text_pair"].astype("category").cat.codes.to_numpy("int32")[:, None]
 
     def examples(self, frame, preprocessor, with_targets=True):
-        columns = [text.tokenize(preprocessor, [frame[name].tolist()]) for name in COLUMNS if name in frame]
+        columns = [text.tokenize(preprocessor, [frame[name].array]) for name in COLUMNS if name in frame]
         return Pairs(columns, self.targets(frame) if with_targets else None)
 
     def head(self, pretrained):

@@ -1,37 +1,48 @@
-"""A label for a text by what the labels mean: without examples, or with a few."""
+"""A label for a text by what the labels mean, or by asking a decoder: without examples, or with a few."""
+
+import functools
 
 import tensorflow as tf
 
 from kerasft import surgery
 from kerasft.checks import check
 from kerasft.errors import UserError
-from kerasft.tasks._head import SimilarityHead, normalized
+from kerasft.pipeline import prompts
+from kerasft.tasks._head import PooledHead, SimilarityHead, normalized
+from kerasft.tasks._text import text_preprocessor
 from kerasft.tasks.text_classification import TextClassification
 
 NOTHING = ("", "N/A", "[MASK]", "...")  # Texts that say nothing, by which labels are told to be favoured or not.
 
 
 class ZeroShotClassification(TextClassification):
-    """Classifies a text (`text`) by the label whose description is nearest to it in meaning.
+    """Classifies a text (`text`) by the label whose description is nearest to it in meaning, or by asking for it.
 
-    The head begins with the vectors that the backbone makes of the descriptions, so `predict` and `evaluate` work at
-    once; `fit` goes on from there, and so needs few examples. The backbone should be one that was trained to compare
-    texts, such as a sentence encoder, or the preset that a run of `text_embedding` exports.
+    Of an encoder, the head begins with the vectors that the backbone makes of the descriptions; it should be one that
+    was trained to compare texts, such as a sentence encoder, or the preset that a run of `text_embedding` exports. With
+    `prompt`, a decoder is asked, in the chat template of its vocabulary if it has one, and the label is the one whose
+    description is likeliest to begin the answer. Either way `predict` and `evaluate` work at once; `fit` goes on from
+    there, and so needs few examples.
 
     Args:
         labels: list of str. Names of the classes.
-        descriptions: dict of str to str, or None. What each label means, in words; None is the label itself.
+        descriptions: dict of str to str, or None. What each label means, in words, or how it is answered; None is the
+            label itself.
         template: str. Around each description, which stands for `{}`, such as `"This film is {}."`
+        prompt: str or None. A question to a decoder, in which `{}` stands for the text.
         scale: float above 0. What cosines are multiplied by to be logits: the more, the surer the scores.
-        calibrate: bool. Whether a label that texts without meaning are near to is given less.
+        calibrate: bool. Whether a label that texts without meaning are near to, or answered with, is given less.
         **kwargs: of `TextClassification`.
 
     Example: >>> kerasft.FineTuner("zero_shot_classification", "starter:minilm_l6_en", labels=["sports", "politics"])
     Source: prototypes by the names of classes: Chang et al. 2008, https://cdn.aaai.org/AAAI/2008/AAAI08-132.pdf;
-        calibration: Zhao et al. 2021, https://arxiv.org/abs/2102.09690.
+        prompts with words for labels: Schick & Schütze 2021, https://arxiv.org/abs/2001.07676; calibration: Zhao et
+        al. 2021, https://arxiv.org/abs/2102.09690.
     """
 
-    def __init__(self, labels=None, descriptions=None, template="{}", scale=20.0, calibrate=True, **kwargs):  # noqa: PLR0913
+    def __init__(  # noqa: PLR0913
+        self, labels=None, descriptions=None, template="{}", prompt=None, scale=20.0, calibrate=True, **kwargs
+    ):
         if kwargs.get("pair"):
             raise UserError("zero_shot_classification reads one text. Received: pair=True")
         super().__init__(labels=labels, **kwargs)
@@ -41,16 +52,29 @@ class ZeroShotClassification(TextClassification):
         unknown = sorted(set(self.descriptions) - set(self.labels))
         if unknown:
             raise UserError(f"descriptions must be of labels: {', '.join(self.labels)}. Received: {unknown[0]!r}")
-        if not isinstance(template, str) or template.count("{}") != 1:
-            raise UserError(f"template must hold {{}} once. Received: template={template!r}")
+        for name, value in {"template": template, "prompt": prompt}.items():
+            if value is not None and (not isinstance(value, str) or value.count("{}") != 1):
+                raise UserError(f"{name} must hold {{}} once. Received: {name}={value!r}")
         check("zero_shot_classification", "scale", scale, 0, low_is_allowed=False)
         self.template = template
+        self.prompt = prompt
         self.scale = scale
         self.calibrated = calibrate
 
+    def preprocessor(self, pretrained):
+        if self.prompt is None:
+            return super().preprocessor(pretrained)
+        if not pretrained.causal:
+            raise UserError(f"A prompt needs a decoder. Received: backbone={pretrained.name!r}, an encoder")
+        own = {"template": prompts.template_of(pretrained.converter), "around": self.prompt}
+        return text_preprocessor(pretrained, self.sequence_length, functools.partial(prompts.PromptPreprocessor, **own))
+
     def head(self, pretrained):
         reads, pooling = self.reads(pretrained)
-        return SimilarityHead(self.units, reads, pooling, self.scale)
+        if self.prompt is None:
+            return SimilarityHead(self.units, reads, pooling, self.scale)
+        self.embedding = pretrained.backbone.token_embedding
+        return PooledHead(self.units, reads, "last", self.dropout)
 
     def begin(self, model, preprocessor):
         head = model.head
@@ -60,10 +84,35 @@ class ZeroShotClassification(TextClassification):
             return head.pool(part(preprocessor(tf.constant(texts)), training=False))
 
         described = [self.template.format(self.descriptions.get(label, label)) for label in self.labels]
-        head.vectors.assign(tf.transpose(normalized(vectors(described))))
+        if self.prompt is None:
+            head.vectors.assign(tf.transpose(normalized(vectors(described))))
+            bias = head.bias
+        else:
+            kernel, bias = head.logits.weights
+            kernel.assign(tf.transpose(self._embedded(self._first_tokens(described, preprocessor))))
         if self.calibrated:
-            head.bias.assign(-tf.reduce_mean(head(vectors(NOTHING)), axis=0))
+            bias.assign(-tf.reduce_mean(head(vectors(NOTHING)), axis=0))
+
+    def _first_tokens(self, described, preprocessor):
+        """Returns the id of the token that the answer for each label begins with."""
+        is_apart = preprocessor.template is None and not self.prompt[-1:].isspace()
+        ids = preprocessor.tokenized([f" {text}" if is_apart else text for text in described])
+        first = [row[0] if row else None for row in ids.to_list()]
+        for label, found in zip(self.labels, first, strict=True):
+            others = [other for other, token in zip(self.labels, first, strict=True) if token == found]
+            if found is None or len(others) > 1:
+                raise UserError(
+                    "Answers must begin with different tokens; descriptions={label: …} says how a label is answered. "
+                    f"Received: {', '.join(others) if found is not None else label}"
+                )
+        return first
+
+    def _embedded(self, ids):
+        """Returns what the decoder multiplies features with to be the logits of these tokens, `(tokens, width)`."""
+        if getattr(self.embedding, "tie_weights", True):
+            return tf.gather(self.embedding.embeddings, ids)
+        return tf.transpose(tf.gather(self.embedding.reverse_embeddings, ids, axis=1))
 
     def get_config(self):
-        own = {"descriptions": self.descriptions, "template": self.template, "scale": self.scale}
-        return {**super().get_config(), **own, "calibrate": self.calibrated}
+        own = {"descriptions": self.descriptions, "template": self.template, "prompt": self.prompt}
+        return {**super().get_config(), **own, "scale": self.scale, "calibrate": self.calibrated}

@@ -43,6 +43,11 @@ class Features:
         return len(self.examples)
 
     @property
+    def draws(self):
+        """Those of the examples."""
+        return self.examples.draws
+
+    @property
     def lengths(self):
         """Tokens of each row, as of the examples: batches are what they were."""
         return self.examples.lengths

@@ -40,7 +40,7 @@ def write(path, content):
 @given(
     rows=st.lists(st.lists(CELLS, min_size=3, max_size=3), min_size=1, max_size=6), separator=st.sampled_from(",\t;|")
 )
-def test_round_trip_of_what_python_writes(tmp_path_factory, rows, separator):
+def test_round_trip_of_what_python_writes(place, tmp_path_factory, rows, separator):
     path = tmp_path_factory.getbasetemp() / "round_trip.csv"
     with open(path, "w", encoding="utf-8", newline="") as file:
         csv.writer(file, delimiter=separator).writerows([["a", "b", "c"], *rows])
@@ -50,7 +50,7 @@ def test_round_trip_of_what_python_writes(tmp_path_factory, rows, separator):
     assert frame.index.tolist() == list(range(1, len(rows) + 1))
 
 
-def test_round_trip_of_what_pandas_writes(tmp_path):
+def test_round_trip_of_what_pandas_writes(place, tmp_path):
     import pandas as pd
 
     written = pd.DataFrame({"text": ['say "hi", then\nleave', "x"], "label": [1, 0]})
@@ -59,13 +59,13 @@ def test_round_trip_of_what_pandas_writes(tmp_path):
     assert frame.to_dict("list") == {"column 1": ["0", "1"], "text": written["text"].tolist(), "label": ["1", "0"]}
 
 
-def test_nothing_is_guessed(tmp_path):
+def test_nothing_is_guessed(place, tmp_path):
     cells = ["NA", "null", "None", "nan", "007", "1e5", "TRUE", "2024-01-01", " x ", "0x10", "1,5"]
     path = write(tmp_path / "a.csv", "text\n" + "\n".join(f'"{cell}"' for cell in cells) + "\n")
     assert read(path)["text"].tolist() == cells
 
 
-def test_empty_cells_are_missing_quoted_or_not(tmp_path):
+def test_empty_cells_are_missing_quoted_or_not(place, tmp_path):
     assert read(write(tmp_path / "a.csv", 'text,label\n,1\n"",0\n'))["text"].tolist() == [None, None]
 
 
@@ -73,28 +73,28 @@ def test_tab_separates_tsv(tmp_path):
     assert read(write(tmp_path / "a.tsv", "text\tlabel\na, b\t1\n")).values.tolist() == [["a, b", "1"]]
 
 
-def test_names_stand_for_a_missing_header(tmp_path):
+def test_names_stand_for_a_missing_header(place, tmp_path):
     frame = read(write(tmp_path / "a.tsv", "good\t1\nbad\t0\n"), names=["text", "label"])
     assert frame.to_dict("list") == {"text": ["good", "bad"], "label": ["1", "0"]}
 
 
-def test_byte_order_mark_line_ends_and_blank_lines(tmp_path):
+def test_byte_order_mark_line_ends_and_blank_lines(place, tmp_path):
     frame = read(write(tmp_path / "a.csv", b'\xef\xbb\xbftext,label\r\n"a\r\nb",1\r\n\r\nc,0'))
     assert frame.to_dict("list") == {"text": ["a\r\nb", "c"], "label": ["1", "0"]}
 
 
-def test_quotes_as_plain_characters(tmp_path):
+def test_quotes_as_plain_characters(place, tmp_path):
     path = write(tmp_path / "a.tsv", 'text\tlabel\n"good" film\t1\n"open\t0\n')
     assert read(path, quote=None)["text"].tolist() == ['"good" film', '"open']
     with pytest.raises(UserError, match=r"a\.tsv, line 2.*quote.*quote=None.*Received: '\"good\" film"):
         read(path)
 
 
-def test_other_encoding(tmp_path):
+def test_other_encoding(place, tmp_path):
     assert read(write(tmp_path / "a.csv", b"text\ncaf\xe9\n"), encoding="latin-1")["text"].tolist() == ["café"]
 
 
-def test_long_cell_and_many_columns(tmp_path):
+def test_long_cell_and_many_columns(place, tmp_path):
     frame = read(write(tmp_path / "a.csv", "text,label\n" + "x" * 1_000_000 + ",1\n"))
     assert len(frame["text"].iat[0]) == 1_000_000
     wide = read(write(tmp_path / "b.csv", ",".join(map(str, range(10_000))) + "\n" + "," * 9_999 + "\n"))
@@ -118,13 +118,13 @@ def test_long_cell_and_many_columns(tmp_path):
         (b"text,label,text\na,1,b\n", ["a.csv has columns of the same name", "'text'", "Received"]),
     ],
 )
-def test_broken_files_are_refused_with_their_line(tmp_path, content, words):
+def test_broken_files_are_refused_with_their_line(place, tmp_path, content, words):
     with pytest.raises(UserError) as error:
         read(write(tmp_path / "a.csv", content))
     assert all(word in str(error.value) for word in words), str(error.value)
 
 
-def test_all_ragged_rows_are_reported_at_once(tmp_path):
+def test_all_ragged_rows_are_reported_at_once(place, tmp_path):
     with pytest.raises(UserError) as error:
         read(write(tmp_path / "a.csv", "text,label\n" + "x\n" * 30))
     assert "line 2:" in str(error.value) and "line 21:" in str(error.value) and "… and 10 more" in str(error.value)

@@ -54,7 +54,7 @@ def test_lines_end_alike_however_they_end_in_the_file(tmp_path):
 def test_texts_stay_in_the_file(path):
     frame = base.load({"name": "text", "path": path, "part": "line"})
     column = frame["text"].array
-    assert column.nbytes == 3 * 16
+    assert column.nbytes == 3 * 17
     for part in (frame[1:], frame[frame["text"].map(len) > 7], frame.iloc[[2, 0]], pd.concat([frame, frame])):
         assert type(part["text"].array) is type(column)
     assert frame.iloc[[2, 0]]["text"].tolist() == ["Über 北京", "First line,"]

@@ -77,6 +77,18 @@ def test_batches_come_in_random_order_of_length(reviews):
     assert abs(np.corrcoef(ranks, np.arange(len(ranks)))[0, 1]) < 0.5
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_rows_are_met_as_often_as_they_say(seed):
+    found = Examples(np.arange(1, 41))
+    found.draws = np.repeat([1.0, 3.5], 20)  # Of 40 rows: 4/9 and 14/9 of one each.
+    epochs = [np.concatenate(batching.training_batches(found, 8, seed, epoch)) for epoch in range(40)]
+    assert all(len(rows) == 40 for rows in epochs)
+    counts = np.array([np.bincount(rows, minlength=40) for rows in epochs])
+    assert counts[:, :20].max() == 1 and set(np.unique(counts[:, 20:])) == {1, 2}
+    np.testing.assert_allclose(counts.mean(0), np.repeat([4 / 9, 14 / 9], 20), atol=0.3)
+    assert not np.array_equal(epochs[0], epochs[1])
+
+
 def test_images_are_shuffled_too():
     images = Examples(np.zeros(100))
     images.lengths = None

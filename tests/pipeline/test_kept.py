@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -129,31 +130,46 @@ def test_so_do_those_of_language_tasks(tmp_path, monkeypatch, task, family):
 LARGE = """
 import resource, sys
 import kerasft
+from kerasft.data import _in_file
 from tests import families
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
-tuner = kerasft.FineTuner("masked_lm", families.make("bert"))
+_in_file.LEAST = 0
+tuner = kerasft.FineTuner(sys.argv[1], families.make(sys.argv[2]))
 sizes = []
-for path in sys.argv[1:]:
+for path in sys.argv[3:]:
     train, validation = tuner.frames(path, validation_split=0.1)
     sizes.append((len(tuner.task.examples(train, tuner.preprocessor)), peak()))
 print(sizes[0][1], *sizes[1])
 """
+TEXT = "the film was good and so was the plot . " * 20
+SOURCES = {
+    "txt": lambda n: f"{n} {TEXT}\n\n",
+    "csv": lambda n: f"{'text,label' if not n else ''}\n{n} {TEXT},{'ab'[n % 2]}",
+    "jsonl": lambda n: json.dumps({"prompt": f"{n} film", "completion": TEXT}) + "\n",
+}
 
 
-def test_a_large_file_takes_little_memory(tmp_path):
+@pytest.mark.parametrize(
+    ("ending", "task", "family", "parts"),
+    [
+        ("txt", "masked_lm", "bert", 4),
+        ("csv", "text_classification", "bert", 1),
+        pytest.param("jsonl", "causal_lm", "llama", 1, marks=pytest.mark.slow),
+    ],
+)
+def test_a_large_file_takes_little_memory(tmp_path, ending, task, family, parts):
     """In a process of its own: what a process held before would hide what the file takes."""
-    paragraph = "the film was good and so was the plot . " * 20 + "\n\n"
     for name, rows in (("small", 100), ("large", 50_000)):
-        with open(tmp_path / f"{name}.txt", "w") as file:
-            file.writelines(f"{number} {paragraph}" for number in range(rows))
-    files = [str(tmp_path / name) for name in ("small.txt", "large.txt")]
-    done = subprocess.run([sys.executable, "-c", LARGE, *files], capture_output=True, text=True)
+        with open(tmp_path / f"{name}.{ending}", "w") as file:
+            file.writelines(map(SOURCES[ending], range(rows)))
+    files = [str(tmp_path / f"{name}.{ending}") for name in ("small", "large")]
+    done = subprocess.run([sys.executable, "-c", LARGE, task, family, *files], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     before, rows, after = map(int, done.stdout.split())
-    assert rows == 4 * 45_000
+    assert rows == parts * 45_000
     assert after - before < 70e6  # The file has 40 MB; as texts and lists of ids they would be 400 MB.
 
 

@@ -186,6 +186,26 @@ def test_a_recipe_from_the_shell(make_tiny, tmp_path):
     assert isinstance(answer["stars_value"], float)
 
 
+@pytest.mark.parametrize(("temperature", "shares"), [(1, None), (2, (2 / 3, 1 / 3)), (math.inf, (1 / 2, 1 / 2))])
+def test_rows_of_a_rare_task_are_met_more_often(make_tiny, temperature, shares):
+    rows = [row for row in APART if "verdict" in row] + [row for row in APART if "stars" in row][:6]
+    tuner = tuner_of(make_tiny("bert"), temperature=temperature)
+    frame = tuner.task.prepare(data_sources.load(rows))
+    draws = tuner.task.examples(frame, tuner.preprocessor).draws
+    if shares is None:
+        assert draws is None
+    else:  # There are 24 verdicts and 6 stars: roots as 2 to 1.
+        np.testing.assert_allclose((draws[:24].sum(), draws[24:].sum()) / draws.sum(), shares)
+        np.testing.assert_allclose(draws[:24], draws[0])
+    assert tuner.task.get_config()["temperature"] == temperature
+
+
+def test_a_training_with_a_temperature(make_tiny, tmp_path):
+    tuner = tuner_of(make_tiny("bert"), temperature=math.inf)
+    tuner.fit(APART, validation_split=0.25, epochs=1, batch_size=8, directory=tmp_path / "run")
+    assert kerasft.load(tmp_path / "run").task.temperature == math.inf
+
+
 # === What is refused ===
 
 
@@ -212,6 +232,12 @@ def test_tasks_that_cannot_be(tasks, words):
 def test_weights_that_cannot_be(weights):
     with pytest.raises(UserError, match="weights must be a dict of numbers, 0 or more, of verdict, stars. Received"):
         MultiTask(TASKS, weights)
+
+
+@pytest.mark.parametrize("temperature", [0.5, "2", True, math.nan])
+def test_temperatures_that_cannot_be(temperature):
+    with pytest.raises(UserError, match="temperature must be a number, 1 or more. Received: temperature="):
+        MultiTask(TASKS, temperature=temperature)
 
 
 def prepare(rows, tasks=TASKS, **arguments):
