@@ -8,7 +8,7 @@ import keras
 import keras_hub
 import tensorflow as tf
 
-from kerasft import surgery, taps
+from kerasft import hub_blocks, surgery, taps
 
 RMS_NORMS = ("LlamaLayerNorm", "MistralLayerNormalization", "Phi3LayerNorm", "QwenLayerNorm")  # KerasHub's, all alike.
 
@@ -26,7 +26,7 @@ def apply(model):
         elif type(layer).__name__ in RMS_NORMS:
             layer.call = functools.partial(_call_rms_normalization, layer)
         elif isinstance(layer, keras_hub.layers.RotaryEmbedding):
-            surgery.set_rotation(layer, rotate)
+            hub_blocks.set_rotation(layer, rotate)
         elif isinstance(layer, keras.layers.Dropout) and layer.noise_shape is None and 0 < layer.rate < 0.99:
             layer.call = functools.partial(_call_dropout, layer)
         activation = getattr(layer, "activation", None)
@@ -191,7 +191,7 @@ def _call_last_block(block, call, inputs, padding_mask=None, training=None, **ot
     is_plain = getattr(_thread, "block", None) is block and padding_mask is not None and not others
     if not is_plain or taps.is_seen_into(block):
         return call(inputs, padding_mask=padding_mask, training=training, **others)
-    return surgery.encode_first_token(block, inputs, padding_mask, training)
+    return hub_blocks.encode_first_token(block, inputs, padding_mask, training)
 
 
 def _is_plain(layer):

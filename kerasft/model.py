@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasft import frozen, lean, shared, steps, surgery, weights
+from kerasft import frozen, hub_blocks, lean, shared, steps, weights
 from kerasft.errors import UserError
 from kerasft.pipeline.waiting import Waiting
 
@@ -44,7 +44,7 @@ class FineTunedModel(keras.Model):
         found = features(backbone)
         outputs = head({name: found[name] for name in head.reads})
         super().__init__(inputs=backbone.input, outputs=outputs, **kwargs)
-        surgery.name_by_place(self)
+        hub_blocks.name_by_place(self)
         self.head_name = head.name
         self.waiting = Waiting()
         self.local = threading.local()  # `counted`: weights of the positions of the batch that is being computed.

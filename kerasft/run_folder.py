@@ -325,7 +325,7 @@ def _written(value):
 
 
 def _read_samples(tuner, directory):
-    """Returns the samples as a frame of the task's inputs, or None."""
+    """Returns the samples as a prepared frame of the task's inputs, or None."""
     columns = []
     for name in _sampled(tuner.task):
         found = sorted(glob.glob(os.path.join(glob.escape(directory), "samples", f"{name}.*")), key=_number)
@@ -335,7 +335,8 @@ def _read_samples(tuner, directory):
     rows = list(zip(*columns, strict=True))
     if tuner.task.modality == "text":
         rows = [tuple(value.decode() for value in row) for row in rows]
-    return tuner.task.frame_of([row[0] if len(row) == 1 else row for row in rows])
+    frame = tuner.task.frame_of([row[0] if len(row) == 1 else row for row in rows])
+    return tuner.task.prepare(frame, with_targets=False)
 
 
 def _number(path):

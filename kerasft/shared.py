@@ -7,7 +7,7 @@ import threading
 
 import tensorflow as tf
 
-from kerasft import once, surgery, taps
+from kerasft import hub_blocks, once, surgery, taps
 
 # How the tokens of a batch lie in one row: those that are `shared`, then the others of the first row, the second …
 Layout = collections.namedtuple("Layout", ("shared", "rows", "mask", "positions"))
@@ -25,10 +25,10 @@ def share_beginnings(model):
     if any(device.device_type != "CPU" for device in tf.config.list_physical_devices()):
         return
     for block in surgery.all_layers(model):
-        attention = surgery.rotary_attention(block)
+        attention = hub_blocks.rotary_attention(block)
         if attention is not None and getattr(block.call, "func", None) is not _call_block:
             block.call = functools.partial(_call_block, block, model, block.call)
-            surgery.wrap_attention(attention, _attend, _positions)
+            hub_blocks.wrap_attention(attention, _attend, _positions)
 
 
 @contextlib.contextmanager
@@ -70,7 +70,7 @@ def _joined(block, x, padding_mask):
     shared = tf.reduce_sum(tf.math.cumprod(tf.cast(tf.reduce_all(same, 0), "int32")))
     places = tf.range(length)
     positions = tf.concat([places[:shared], tf.tile(places[shared:], [rows])], 0)
-    layout = Layout(shared, rows, surgery.self_attention_mask(block, x, padding_mask), positions)
+    layout = Layout(shared, rows, hub_blocks.self_attention_mask(block, x, padding_mask), positions)
     beginning, rest = tf.split(x, [shared, length - shared], 1)
     return _in_a_row(beginning[:1], rest), layout
 

@@ -1,7 +1,6 @@
-"""The only file that may touch Keras names with a leading underscore. Each use says why and what would end it."""
+"""Private names of Keras, which only this file and `hub_blocks.py` touch. Each use says why, and what would end it."""
 
 import contextlib
-import functools
 import types
 from typing import ClassVar
 
@@ -157,20 +156,6 @@ def all_layers(model):
     return list(model._flatten_layers(include_self=False))
 
 
-def name_by_place(model):
-    """Names T5's normalisations by what they are of their block.
-
-    KerasHub gives them no name, and so Keras one by how many there were in the process before: no file of weights of
-    another process would fit. Ends when KerasHub names them.
-    """
-    for block in all_layers(model):
-        for place, layer in vars(block).items():
-            if type(layer).__name__ == "T5LayerNorm" and layer.name.startswith("t5_layer_norm"):
-                layer.name, layer._path = place, f"{block.path}/{place}"
-                for weight in layer.weights:
-                    weight._path = f"{layer.path}/{weight.name}"
-
-
 def is_training(layer):
     """Returns whether a layer that is being called is trained. Public Keras tells only layers that ask for it."""
     return layer._get_call_context().get_value("training")
@@ -321,11 +306,6 @@ def set_direction(metric, direction):
     metric._direction = direction
 
 
-def set_feed_forward_activation(encoder, activation):
-    """Gives a KerasHub `TransformerEncoder` another activation. Ends when KerasHub's BERT takes one as argument."""
-    encoder.activation = encoder._feedforward_intermediate_dense.activation = activation
-
-
 def maker(layer, name):
     """Returns the layer whose only call makes the input `name` of a layer of a functional model, or None."""
     return _maker(read_by(layer)[name])
@@ -347,49 +327,6 @@ def _maker(tensor):
     """Returns the layer whose only call makes a KerasTensor, or None if it is called more than once."""
     operation = tensor._keras_history.operation
     return operation if len(operation._inbound_nodes) == 1 else None
-
-
-def encode_first_token(encoder, x, padding_mask, training):
-    """Returns a KerasHub `TransformerEncoder`'s output at the first token, `(batch, 1, width)`, and computes no other.
-
-    Ends when its `call` takes the query apart from what it attends to.
-    """
-    first = x[:, :1]
-    norms = encoder._self_attention_layer_norm, encoder._feedforward_layer_norm
-    (before, after), (before_inner, after_inner) = (
-        (norm, tf.identity) if encoder.normalize_first else (tf.identity, norm) for norm in norms
-    )
-    x = before(x)
-    mask = padding_mask[:, None]
-    attended = encoder._self_attention_layer(query=x[:, :1], value=x, attention_mask=mask, training=training)
-    x = after(first + encoder._self_attention_dropout(attended, training=training))
-    inner = encoder._feedforward_output_dense(encoder._feedforward_intermediate_dense(before_inner(x)))
-    return after_inner(x + encoder._feedforward_dropout(inner, training=training))
-
-
-def rotary_attention(block):
-    """Returns the attention layer of a KerasHub decoder block that by position and mask alone tells tokens apart."""
-    kinds = ("LlamaTransformerDecoder", "MistralTransformerDecoder", "QwenTransformerDecoder")
-    attention = getattr(block, "_self_attention_layer", None)
-    is_windowed = getattr(attention, "use_sliding_window_attention", False)  # Qwen's; Mistral's is in its mask.
-    return attention if type(block).__name__ in kinds and not is_windowed else None
-
-
-def wrap_attention(attention, attend, positions):
-    """Has a `rotary_attention` call `attend(own, query, key, value, mask)` and `positions(own, …)`, `(length,)`."""
-    attention._compute_attention = functools.partial(attend, attention._compute_attention)
-    own = attention.rotary_embedding_layer._compute_positions
-    attention.rotary_embedding_layer._compute_positions = functools.partial(positions, own)
-
-
-def set_rotation(rotary, rotate):
-    """Has a `keras_hub.layers.RotaryEmbedding` call `rotate(x, cos, sin)`, the latter broadcast to `x`."""
-    rotary._apply_rotary_pos_emb = rotate
-
-
-def self_attention_mask(block, x, padding_mask):
-    """Returns what the tokens of `x` attend to in a KerasHub decoder block, `(batch, length, length)`."""
-    return block._compute_self_attention_mask(x, padding_mask, None, None, None)
 
 
 def summary_writers(callback):

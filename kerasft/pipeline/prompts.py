@@ -53,16 +53,17 @@ class PromptPreprocessor(TextPreprocessor):
         template: str or None. A name of `TEMPLATES`, for messages; None for texts as they are.
         system: str or None. What a conversation begins with that has no system message.
         room: int. Tokens that prompts leave free for what is generated.
-        around: str. A prompt, in which `{}` stands for the text that is given.
+        around: str. A prompt, in which `{}` stands for the text that is given. lead: ids that an answer begins with.
         **kwargs: of `TextPreprocessor`.
     """
 
-    def __init__(self, *args, template=None, system=None, room=0, around="{}", **kwargs):  # noqa: PLR0913
+    def __init__(self, *args, template=None, system=None, room=0, around="{}", lead=(), **kwargs):  # noqa: PLR0913
         super().__init__(*args, **kwargs)
         self.template = template
         self.system = system
         self.room = room
         self.around = around
+        self.lead = list(lead)
 
     def conversation(self, turns):
         """Returns the pieces of pairs of role and content. Of the assistant's, content and end are learned."""
@@ -109,7 +110,7 @@ class PromptPreprocessor(TextPreprocessor):
         pieces[at : at + 1] = [pieces[at]._replace(text=part) for part in pieces[at].text.partition(GIVEN)]
         at += 1
         before = [*self.marks["start"], *self._ids(pieces[:at])]
-        after = self._ids(pieces[at + 1 :])
+        after = [*self._ids(pieces[at + 1 :]), *self.lead]
         ids = as_ragged(self.tokenizer(texts))
         room = self.sequence_length - self.room - len(before) - len(after)
         ids = tf.gather(
@@ -125,13 +126,8 @@ class PromptPreprocessor(TextPreprocessor):
         return [number for piece, ids in zip(pieces, found, strict=True) for number in (piece.ids or ids)]
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "template": self.template,
-            "system": self.system,
-            "room": self.room,
-            "around": self.around,
-        }
+        own = ("template", "system", "room", "around", "lead")
+        return {**super().get_config(), **{name: getattr(self, name) for name in own}}
 
 
 @dataclasses.dataclass

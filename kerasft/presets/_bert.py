@@ -5,7 +5,7 @@ import keras_hub
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from kerasft import surgery
+from kerasft import hub_blocks
 
 SPACE = r"[\t\n\r\p{Z}]"
 # Control, format and private characters, and the mark of bytes that were no UTF-8.
@@ -33,7 +33,7 @@ class ExactBertBackbone(keras_hub.models.BertBackbone):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         for layer in self.transformer_layers:
-            surgery.set_feed_forward_activation(layer, keras.activations.gelu)
+            hub_blocks.set_feed_forward_activation(layer, keras.activations.gelu)
 
 
 @keras.saving.register_keras_serializable("kerasft")

@@ -1,6 +1,7 @@
 """A label for a text by what the labels mean, or by asking a decoder: without examples, or with a few."""
 
 import functools
+import os
 
 import tensorflow as tf
 
@@ -67,7 +68,10 @@ class ZeroShotClassification(TextClassification):
         if not pretrained.causal:
             raise UserError(f"A prompt needs a decoder. Received: backbone={pretrained.name!r}, an encoder")
         own = {"template": prompts.template_of(pretrained.converter), "around": self.prompt}
-        return text_preprocessor(pretrained, self.sequence_length, functools.partial(prompts.PromptPreprocessor, **own))
+        made = text_preprocessor(pretrained, self.sequence_length, functools.partial(prompts.PromptPreprocessor, **own))
+        # What all answers begin with tells nothing: it is given, and what comes next is asked.
+        made.lead = os.path.commonprefix(self._answers(made))
+        return made
 
     def head(self, pretrained):
         reads, pooling = self.reads(pretrained)
@@ -83,28 +87,35 @@ class ZeroShotClassification(TextClassification):
         def vectors(texts):
             return head.pool(part(preprocessor(tf.constant(texts)), training=False))
 
-        described = [self.template.format(self.descriptions.get(label, label)) for label in self.labels]
         if self.prompt is None:
-            head.vectors.assign(tf.transpose(normalized(vectors(described))))
+            head.vectors.assign(tf.transpose(normalized(vectors(self._described()))))
             bias = head.bias
         else:
             kernel, bias = head.logits.weights
-            kernel.assign(tf.transpose(self._embedded(self._first_tokens(described, preprocessor))))
+            kernel.assign(tf.transpose(self._embedded(self._first_tokens(preprocessor))))
         if self.calibrated:
             bias.assign(-tf.reduce_mean(head(vectors(NOTHING)), axis=0))
 
-    def _first_tokens(self, described, preprocessor):
-        """Returns the id of the token that the answer for each label begins with."""
+    def _described(self):
+        """Returns what each label means, in words."""
+        return [self.template.format(self.descriptions.get(label, label)) for label in self.labels]
+
+    def _answers(self, preprocessor):
+        """Returns the ids of the answer for each label, as lists."""
         is_apart = preprocessor.template is None and not self.prompt[-1:].isspace()
-        ids = preprocessor.tokenized([f" {text}" if is_apart else text for text in described])
-        first = [row[0] if row else None for row in ids.to_list()]
-        for label, found in zip(self.labels, first, strict=True):
-            others = [other for other, token in zip(self.labels, first, strict=True) if token == found]
-            if found is None or len(others) > 1:
-                raise UserError(
-                    "Answers must begin with different tokens; descriptions={label: …} says how a label is answered. "
-                    f"Received: {', '.join(others) if found is not None else label}"
-                )
+        return preprocessor.tokenized([f" {text}" if is_apart else text for text in self._described()]).to_list()
+
+    def _first_tokens(self, preprocessor):
+        """Returns the id of the token by which the answer for each label is told from others."""
+        first = [next(iter(ids[len(preprocessor.lead) :]), None) for ids in self._answers(preprocessor)]
+        alike = [
+            label for label, token in zip(self.labels, first, strict=True) if token is None or first.count(token) > 1
+        ]
+        if alike:
+            raise UserError(
+                "Answers must differ in the first token that is not the same for all; descriptions={label: …} says how "
+                f"a label is answered. Received: {', '.join(alike)}"
+            )
         return first
 
     def _embedded(self, ids):

@@ -56,7 +56,7 @@ def test_a_hugging_face_bert_gives_what_the_paper_says(hugging_face_bert):
 
 
 def test_kerashubs_own_bert_still_approximates(hugging_face_bert):
-    # Once this fails, ExactBertBackbone and surgery.set_feed_forward_activation can go.
+    # Once this fails, ExactBertBackbone and hub_blocks.set_feed_forward_activation can go.
     stock = keras_hub.models.Backbone.from_preset(str(hugging_face_bert))
     weights = load_file(hugging_face_bert / "model.safetensors")
     ids = [2, 7, 30, 11, 3]
