@@ -186,6 +186,7 @@ class _Column:
 
     def __init__(self, absent, rows):
         self.missing = bytearray()
+        self.are_few = True
         self.known = {}
         self.numbers = array.array("i")
         for _ in range(rows):
@@ -193,18 +194,20 @@ class _Column:
 
     def add(self, value):
         self.missing.append(value is None or value != value)
-        if self.known is None:
+        if not self.are_few:
             return
         is_long = isinstance(value, (dict, list)) or (isinstance(value, str) and len(value) > SHORT)
         if is_long or len(self.known) > FEW:
-            self.known = self.numbers = None
+            self.are_few = False
+            self.known.clear()
+            del self.numbers[:]
             return
         _, number = self.known.setdefault((type(value), value), (value, len(self.known)))
         self.numbers.append(number)
 
     def values(self):
         """Returns the values if they are few, each one object however many rows it is in; or None."""
-        if self.known is None:
+        if not self.are_few:
             return None
         known = [value for value, _ in self.known.values()]
         made = np.fromiter((known[number] for number in self.numbers), object, len(self.numbers))

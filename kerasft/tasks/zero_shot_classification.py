@@ -109,7 +109,9 @@ class ZeroShotClassification(TextClassification):
         """Returns the id of the token by which the answer for each label is told from others."""
         first = [next(iter(ids[len(preprocessor.lead) :]), None) for ids in self._answers(preprocessor)]
         alike = [
-            label for label, token in zip(self.labels, first, strict=True) if token is None or first.count(token) > 1
+            label
+            for label, token in zip(self.labels or (), first, strict=True)
+            if token is None or first.count(token) > 1
         ]
         if alike:
             raise UserError(
