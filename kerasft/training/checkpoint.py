@@ -162,7 +162,7 @@ class Checkpoint(keras.callbacks.Callback):
             self._leave()
 
     def save(self):
-        """Copies all that training moves, which is written while it goes on."""
+        """Writes all that training moves."""
         everything = enumerate(self.model.variables)
         variables = {f"variable.{i}": variable for i, variable in everything if variable not in self.frozen}
         variables |= _slots(self.model.optimizer) | _states(self.averages) | _metrics(self.model)

@@ -19,7 +19,7 @@ from kerasft.errors import UserError
 FORMAT = 1
 STATE, MANIFEST = "state.safetensors", "manifest.json"
 NAME = re.compile(r"step-(\d+)")
-PIECE, FLUSHED = 4 << 20, 32 << 20  # Bytes that are written, and flushed to the disk, at once.
+PIECE = 4 << 20  # Bytes that are hashed and written at once.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,20 +54,27 @@ class Store:
         self.keep = keep
         self.writer = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self.writing = None
-        self.copies = {}  # Kept from one checkpoint to the next: the memory is costlier to get than to fill.
 
     def save(self, number, arrays, words):
-        """Copies what a checkpoint holds and writes it while the caller goes on.
+        """Writes a checkpoint; while it gets to the disk, and its name, the caller goes on.
+
+        The arrays may be in the memory of what is trained: they are read when this returns. A copy of all weights and
+        moments could take more memory than a step of training.
 
         Args:
             number: int. Greater than those before, or that of one to replace.
             arrays: dict of NumPy arrays. words: what JSON can hold.
 
-        Raises: UserError if the checkpoint before could not be written; those before that stay as they are.
+        Raises: UserError if this or the checkpoint before could not be written; those before that stay as they are.
         """
         self.wait()
-        self.copies = {name: _copied(array, self.copies.get(name)) for name, array in arrays.items()}
-        self.writing = self.writer.submit(self._save, number, self.copies, json.dumps(words, default=float))
+        size = sum(array.nbytes for array in arrays.values())
+        with self._written(number, size) as partial:
+            os.makedirs(self.directory, exist_ok=True)
+            self._remove_leftovers()
+            os.mkdir(partial)
+            written = _write_state(partial, arrays, json.dumps(words, default=float))
+        self.writing = self.writer.submit(self._finish, number, *written)
 
     def wait(self):
         """Returns when nothing is being written any more. Raises UserError if the last checkpoint failed."""
@@ -115,28 +122,31 @@ class Store:
             self.wait()
         finally:
             self.writer.shutdown()
-            self.copies = {}
 
     def clear(self):
         """Removes all checkpoints."""
         self.wait()
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def _save(self, number, arrays, words):
+    def _finish(self, number, size, digest):
+        """Flushes what was written to the disk and gives it its name."""
         path = self.path(number)
-        partial = f"{path}.partial"
-        size = sum(array.nbytes for array in arrays.values())
-        try:
-            os.makedirs(self.directory, exist_ok=True)
-            self._remove_leftovers()
-            os.mkdir(partial)
-            _write_manifest(partial, number, *_write_state(partial, arrays, words))
+        with self._written(number, size) as partial:
+            _flush_and_forget(os.path.join(partial, STATE))
+            _write_manifest(partial, number, size, digest)
             if os.path.exists(path):
                 shutil.rmtree(path)
             os.rename(partial, path)
             files.flush(self.directory)
             for old in self.numbers()[: -self.keep]:
                 shutil.rmtree(self.path(old))
+
+    @contextlib.contextmanager
+    def _written(self, number, size):
+        """Gives the folder that a checkpoint is written to, and removes it if that fails, in words of the user's."""
+        partial = f"{self.path(number)}.partial"
+        try:
+            yield partial
         except OSError as error:
             shutil.rmtree(partial, ignore_errors=True)
             raise UserError(
@@ -159,8 +169,7 @@ def of_run(directory):
 def _write_state(folder, arrays, words):
     """Writes the arrays as a safetensors file; returns its size and SHA-256.
 
-    The library would write as fast, but the file had to be read again for its digest, and would drive what the training
-    reads out of the system's memory: here each piece leaves it once it is on the disk.
+    The library would write as fast, but the file had to be read again for its digest.
     """
     header, size = {"__metadata__": {"words": words}}, 0
     for name, array in arrays.items():
@@ -168,30 +177,26 @@ def _write_state(folder, arrays, words):
         header[name] = {"dtype": _type(array.dtype), "shape": array.shape, "data_offsets": [begin, size]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    digest, unflushed = hashlib.sha256(), 0
+    digest = hashlib.sha256()
     with open(os.path.join(folder, STATE), "wb") as file:
         for content in (len(text).to_bytes(8, "little"), text, *map(_bytes, arrays.values())):
             for begin in range(0, len(content), PIECE):
                 piece = content[begin : begin + PIECE]
                 digest.update(piece)
                 file.write(piece)
-                unflushed += len(piece)
-                if unflushed >= FLUSHED:
-                    _flush_and_forget(file)
-                    unflushed = 0
-        _flush_and_forget(file)
         return file.tell(), digest.hexdigest()
 
 
-def _flush_and_forget(file):
-    file.flush()
-    os.fsync(file.fileno())
-    if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+def _flush_and_forget(path):
+    """Has a file be on the disk, and not in the system's memory, where it would displace what the training reads."""
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _bytes(array):
-    return memoryview(array.reshape(-1).view(np.uint8))
+    return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
 
 
 def _type(dtype):
@@ -253,14 +258,6 @@ class _Arrays:
 
     def __getitem__(self, name):
         return self.file.get_tensor(name)
-
-
-def _copied(array, before):
-    """Returns a copy in row-major order, in the memory of `before` if that is of the same shape and type."""
-    if before is None or (before.shape, before.dtype) != (array.shape, array.dtype):
-        before = np.empty_like(array, order="C")
-    np.copyto(before, array)
-    return before
 
 
 def _free(directory):

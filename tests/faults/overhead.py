@@ -2,9 +2,9 @@
 
 python -m tests.faults.overhead --data sst2/train.tsv
 
-Trains MiniLM on lines of text TAB label. The training waits while weights and moments are copied, and at its end until
-the last are written; writing takes a processor for a while, of which all cores together are that much the slower. Both
-together are the cost.
+Trains MiniLM on lines of text TAB label. The training waits while weights and moments are written, and at its end until
+the last are on the disk; flushing takes a processor for a while, of which all cores together are that much the slower.
+Both together are the cost.
 """
 
 import argparse
@@ -48,7 +48,7 @@ def main():
     waiting, writing, training = Clock(), Clock(), Clock()
     checkpoint.Checkpoint.save = waiting.timed(checkpoint.Checkpoint.save)
     store.Store.close = waiting.timed(store.Store.close)
-    store.Store._save = writing.timed(store.Store._save)
+    store.Store._finish = writing.timed(store.Store._finish)
     run_folder.clear_checkpoint = lambda directory: None  # It is verified.
     tuner = FineTuner("text_classification", "starter:minilm_l6_en", seed=0)
     data = {"name": "csv", "path": arguments.data, "names": ["text", "label"], "quote": None}
@@ -65,7 +65,7 @@ def main():
     print(
         f"{training.seconds:.0f} s of training, {writing.calls} checkpoints of {size / 1e6:.0f} MB\n"
         f"waited for   {waiting.seconds:.2f} s\n"
-        f"written in   {writing.seconds:.2f} s, {writing.processor:.2f} s of them of one processor\n"
+        f"flushed in   {writing.seconds:.2f} s, {writing.processor:.2f} s of them of one processor\n"
         f"cost         {cost / training.seconds:.2%} of the training\n"
         f"verified in  {verifying.seconds:.2f} s, {verifying.seconds * 1e8 / size:.2f} s for 100 MB"
     )

@@ -54,7 +54,6 @@ def test_what_was_saved_is_read_again(saved):
 @pytest.mark.parametrize("shape", [(), (0, 3), (7, 5)])
 def test_the_library_reads_what_was_written_in_pieces(tmp_path, monkeypatch, shape):
     monkeypatch.setattr(store, "PIECE", 16)
-    monkeypatch.setattr(store, "FLUSHED", 100)
     types = ["bool", ml_dtypes.bfloat16, "float16", "float32", "float64", "int8", "int16", "int32", "int64"]
     types += ["uint8", "uint16", "uint32", "uint64"]
     arrays = {f"{t}/ä": np.random.default_rng(0).uniform(0, 3, shape).astype(t) for t in map(np.dtype, types)}
