@@ -22,9 +22,13 @@ class ClipAfterReduce:
         norm = tf.linalg.global_norm(gradients)
         self.gradient_norm.assign(norm)
         if self.clip_norm:
-            # A norm that is not finite would be spread over all weights; it stays where it is, for TerminateOnNaN.
-            gradients, _ = tf.clip_by_global_norm(gradients, self.clip_norm, use_norm=norm)
+            gradients = self.clipped(gradients, norm)
         return list(zip(gradients, variables, strict=True))
+
+    def clipped(self, gradients, norm):
+        """Returns the gradients, whose global norm this is, with `clip_norm` at most."""
+        # A norm that is not finite would be spread over all weights; it stays where it is, for TerminateOnNaN.
+        return tf.clip_by_global_norm(gradients, self.clip_norm, use_norm=norm)[0]
 
 
 class RatesByWeight:
@@ -45,9 +49,14 @@ class RatesByWeight:
         factor = self.factors.get(self._trainable_variables[self._get_variable_index(variable)].path, 1.0)
         if factor != 1:
             learning_rate *= factor
-        if self.weight_decay and self._use_weight_decay(variable):
+        decays = self.weight_decay and self._use_weight_decay(variable)
+        self.update_kept(gradient, variable, learning_rate, 1.0 - self.weight_decay * learning_rate if decays else None)
+
+    def update_kept(self, gradient, variable, learning_rate, kept):
+        """Updates a weight of which decay leaves the share `kept`, or all for None."""
+        if kept is not None:
             with tf.control_dependencies([gradient]):  # Sooner, all decayed weights would lie in memory a step long.
-                variable.assign(variable * tf.cast(1.0 - self.weight_decay * learning_rate, variable.dtype))
+                variable.assign(variable * tf.cast(kept, variable.dtype))
         super().update_step(gradient, variable, learning_rate)
 
 

@@ -6,6 +6,8 @@ import tensorflow as tf
 from kerasft.errors import UserError
 from kerasft.surgery import ClipAfterReduce, RatesByWeight, adam_slots
 
+LARGE = 2**16  # Numbers of a weight from which on a kernel of its own is worth the time of its call.
+
 
 class _FusedAdam(keras.optimizers.AdamW):
     """Keras's formula in one kernel of TensorFlow, without its temporary copies of each weight."""
@@ -48,6 +50,8 @@ class AdamW(ClipAfterReduce, RatesByWeight, _FusedAdam):
     Source: Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101, algorithm 2.
     """
 
+    scale = None  # Of the gradients, within `apply`, where updates clip.
+
     def __init__(self, learning_rate=5e-5, weight_decay=0.01, clip_norm=1.0, **kwargs):
         if kwargs.get("amsgrad"):
             raise UserError("adamw has no amsgrad; give a keras.optimizers.AdamW. Received: amsgrad=True")
@@ -64,5 +68,53 @@ class AdamW(ClipAfterReduce, RatesByWeight, _FusedAdam):
             aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
         )
 
+    def apply(self, grads, trainable_variables=None):
+        super().apply(grads, trainable_variables)
+        self.scale = None
+
+    def clipped(self, gradients, norm):
+        """Leaves it to the updates where there is one processor, as its memory is what they wait for."""
+        if tf.distribute.get_strategy().num_replicas_in_sync > 1 or not _is_processor():
+            return super().clipped(gradients, norm)
+        # As `tf.clip_by_global_norm`: with a norm that is not finite, nothing is.
+        self.scale = self.clip_norm * tf.minimum(1 / norm, 1 / self.clip_norm) + (norm - norm)
+        return gradients
+
+    def update_kept(self, gradient, variable, learning_rate, kept):
+        """Does all that is done to a large weight in one pass over memory, on a processor."""
+        is_large = variable.dtype == tf.float32 and variable.shape.num_elements() >= LARGE
+        if is_large and _is_processor() and tf.distribute.get_strategy().num_replicas_in_sync == 1:
+            beta1, beta2 = self.scalars["beta1"], self.scalars["beta2"]
+            corrected = learning_rate * tf.sqrt(1 - self.scalars["beta2_power"]) / (1 - self.scalars["beta1_power"])
+            numbers = [1.0 if self.scale is None else self.scale, 1.0 if kept is None else kept, corrected]
+            numbers = tf.stack([*numbers, beta1, beta2, self.scalars["epsilon"]])
+            _update(variable, *adam_slots(self, variable), tf.convert_to_tensor(gradient), numbers)
+            return
+        if self.scale is not None:
+            gradient = tf.convert_to_tensor(gradient) * tf.cast(self.scale, gradient.dtype)
+        super().update_kept(gradient, variable, learning_rate, kept)
+
     def get_config(self):
         return {**super().get_config(), "clip_norm": self.clip_norm}
+
+
+def _is_processor():
+    return all(device.device_type == "CPU" for device in tf.config.list_physical_devices())
+
+
+@tf.function(jit_compile=True)
+def _update(variable, momentum, velocity, gradient, numbers):
+    """Clips, decays and updates a weight.
+
+    Args:
+        variable, momentum, velocity: tf.Variable of one shape. gradient: of that shape.
+        numbers: `(6,)`. Of the gradient what clipping leaves, of the weight what decay leaves, the learning rate
+            corrected for the bias of the moments, both betas, epsilon.
+    """
+    scale, kept, rate, beta1, beta2, epsilon = tf.unstack(numbers)
+    gradient = gradient * scale
+    mean = momentum + (gradient - momentum) * (1 - beta1)
+    square = velocity + (gradient * gradient - velocity) * (1 - beta2)
+    momentum.assign(mean)
+    velocity.assign(square)
+    variable.assign(variable * kept - rate * mean / (tf.sqrt(square) + epsilon))

@@ -19,7 +19,7 @@ def test_the_multiplications_of_a_forward_pass(make_tiny):
     task = TextClassification(labels=["a", "b"], pooling="pooled")
     network = FineTunedModel(pretrained.backbone, task.head(pretrained))
     preprocessor = types.SimpleNamespace(fixed_width=None, sequence_length=128)
-    examples = Examples(lengths=np.array([2, 2]), preprocessor=preprocessor, views=1)
+    examples = Examples(lengths=np.array([2, 2]), preprocessor=preprocessor, views=1, draws=None)
     sizes = limit.Model(width=16, inner=32, batch=2, positions=4, saved=0.75, shares=False)
     kernels = 4 * 16 * 16 + 2 * 16 * 32
     expected = 2 * 4 * kernels + 2 * 4 * 2 * 16 * 16 + 2 * 2 * (2 * 2 * 2 * 16)

@@ -42,10 +42,12 @@ def rows_once(step):
     return gradients(step, indices=(5, 0, 6, 2))
 
 
+@pytest.mark.parametrize("large", [1, 10**9], ids=["one pass", "one kernel after the other"])
 @pytest.mark.parametrize("clip_norm", [1.0, None])
 @pytest.mark.parametrize(("ours", "theirs"), [(dense, dense), (rows_once, rows_once), (gradients, dense)])
-def test_it_is_keras_adamw(clip_norm, ours, theirs):
+def test_it_is_keras_adamw(clip_norm, ours, theirs, large, monkeypatch):
     """Keras is wrong for a row that a sparse gradient names twice, as an embedding's does: it adds up the squares."""
+    monkeypatch.setattr("kerasft.optimizers.adamw.LARGE", large)
     arguments = {"learning_rate": 0.01, "weight_decay": 0.1, "beta_2": 0.98, "epsilon": 1e-6}
     found = train(AdamW(clip_norm=clip_norm, **arguments), ours)
     expected = train(keras.optimizers.AdamW(global_clipnorm=clip_norm, **arguments), theirs)
@@ -77,7 +79,9 @@ def test_the_first_step_is_the_formula():
     np.testing.assert_allclose(weight.numpy(), [1.0 - 0.05 - 0.1, -2.0 + 0.1 - 0.1], rtol=1e-5)
 
 
-def test_a_gradient_that_is_no_number_stays_where_it_is():
+@pytest.mark.parametrize("large", [1, 10**9])
+def test_a_gradient_that_is_no_number_stays_where_it_is(large, monkeypatch):
+    monkeypatch.setattr("kerasft.optimizers.adamw.LARGE", large)
     weights = [keras.Variable([1.0]), keras.Variable([1.0])]
     optimizer = AdamW()
     optimizer.build(weights)
@@ -99,8 +103,10 @@ def test_amsgrad_is_refused():
         AdamW(amsgrad=True)
 
 
-def test_rates_by_weight_equal_optimizers_of_their_own():
+@pytest.mark.parametrize("large", [1, 10**9])
+def test_rates_by_weight_equal_optimizers_of_their_own(large, monkeypatch):
     """A weight of factor 1 / 4 moves, and decays, as under an optimizer of a quarter of the learning rate."""
+    monkeypatch.setattr("kerasft.optimizers.adamw.LARGE", large)
     arguments = {"weight_decay": 0.2, "clip_norm": None}
     factors = {"kernel": 0.25, "embeddings": 0.0}
     mixed, whole, quarter = variables(), variables(), variables()
