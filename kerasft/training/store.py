@@ -196,7 +196,7 @@ def _flush_and_forget(path):
 
 
 def _bytes(array):
-    return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def _type(dtype):
