@@ -67,7 +67,7 @@ def training_arguments(arguments, folder):
         output_dir=folder,
         num_train_epochs=arguments.epochs,
         per_device_train_batch_size=arguments.batch_size,
-        per_device_eval_batch_size=128,
+        per_device_eval_batch_size=32,  # As kerasft.
         learning_rate=arguments.learning_rate,
         lr_scheduler_type="linear",
         weight_decay=0.01,
