@@ -38,10 +38,10 @@ def main():
     (RESULTS / "similarity.md").write_text(summary(found))
 
 
-def trained(tuner, data):
-    """Returns the tuner after its training."""
+def trained(tuner, data, epochs=EPOCHS, **kwargs):
+    """Returns the tuner after its training, with what else `fit` shall be given."""
     with tempfile.TemporaryDirectory() as folder:
-        tuner.fit(data, epochs=EPOCHS, directory=f"{folder}/run")
+        tuner.fit(data, epochs=epochs, directory=f"{folder}/run", **kwargs)
     tuner.directory = None  # The folder is gone: nothing to write reports to.
     return tuner
 

@@ -9,13 +9,13 @@ import argparse
 import gzip
 import itertools
 import json
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
 import kerasft
 from benchmarks.measure import ANSWERS, INSTRUCTION, read_table
+from benchmarks.similarity import trained
 
 TRANSLATE = "Translate this sentence into German."
 SEEDS, TRAIN_ROWS, TEST_ROWS = 3, 400, 200  # Rows of each kind.
@@ -44,9 +44,7 @@ def main():
             seed=seed,
         )
         before = scores(tuner, test)
-        with tempfile.TemporaryDirectory() as run:
-            tuner.fit(list(itertools.chain(*train.values())), epochs=1, batch_size=8, directory=f"{run}/run")
-        tuner.directory = None  # The folder is gone: nothing to write reports to.
+        trained(tuner, list(itertools.chain(*train.values())), epochs=1, batch_size=8)
         found.append({"seed": seed, "before": before, "after": scores(tuner, test)})
         print(found[-1], flush=True)
     (RESULTS / "two_instructions.json").write_text(json.dumps(found, indent=1) + "\n")

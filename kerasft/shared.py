@@ -22,13 +22,18 @@ def share_beginnings(model):
     each row. So they do on GPUs and TPUs, where Keras compiles with XLA: it must know all sizes beforehand, and this
     one depends on the batch.
     """
-    if any(device.device_type != "CPU" for device in tf.config.list_physical_devices()):
+    if not is_on_processors():
         return
     for block in surgery.all_layers(model):
         attention = hub_blocks.rotary_attention(block)
         if attention is not None and getattr(block.call, "func", None) is not _call_block:
             block.call = functools.partial(_call_block, block, model, block.call)
             hub_blocks.wrap_attention(attention, _attend, _positions)
+
+
+def is_on_processors():
+    """Returns whether there are no devices but processors."""
+    return all(device.device_type == "CPU" for device in tf.config.list_physical_devices())
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 import codecs
 import csv
-import functools
 import io
 import itertools
 from typing import NamedTuple
@@ -40,23 +39,24 @@ def read(path, separator=None, names=None, quote='"', encoding="utf-8-sig"):
     path = existing_file(path)
     separator = separator or ("\t" if path.suffix.lower() == ".tsv" else ",")
     _check_arguments(separator, names, quote, encoding)
-    style = Style(separator, quote, encoding)
+    style = _Style(separator, quote, encoding)
     rows = _rows(path, style)
-    header = names or _header(path, rows)
-    check_names(header, path.name)
+    names = list(names or _header(path, rows))
+    check_names(names, path.name)
     ragged = []
-    rows = _whole(path, rows, list(header), ragged)
+    rows = _whole(path, rows, names, ragged)
     if _in_file.is_large(path) and codecs.lookup(encoding).name in MEASURED:
-        frame = _in_file.table(path, rows, functools.partial(_cell, list(header), style), None)
+        cells = {name: _Cell(place, style) for place, name in enumerate(names)}
+        frame = _in_file.table(path, rows, cells.get, None)
     else:
         # Not str columns: pandas makes None a NaN in those, and its own idea of a header of digits or dates.
         cells = [list(row.values.values()) for row in rows]
-        frame = pd.DataFrame(cells, columns=pd.Index(list(header), dtype=object), dtype=object)
+        frame = pd.DataFrame(cells, columns=pd.Index(names, dtype=object), dtype=object)
     refuse(ragged, f"{path.name} cannot be read")
     return as_examples(frame, path.name, path)
 
 
-class Style(NamedTuple):
+class _Style(NamedTuple):
     """How a file is written: its separator, its quote or None, its encoding."""
 
     separator: str
@@ -69,20 +69,16 @@ class Style(NamedTuple):
         return csv.reader(lines, delimiter=self.separator, strict=True, **style)
 
 
-class Cell(NamedTuple):
+class _Cell(NamedTuple):
     """Reads a cell, by its place, in the bytes of a row."""
 
     place: int
-    style: Style
+    style: _Style
 
     def __call__(self, encoded):
         csv.field_size_limit(max(csv.field_size_limit(), len(encoded)))
         text = encoded.decode(_without_mark(self.style.encoding))
         return next(self.style.rows(io.StringIO(text, newline="")))[self.place] or None
-
-
-def _cell(names, style, name):
-    return Cell(names.index(name), style)
 
 
 def _header(path, rows):

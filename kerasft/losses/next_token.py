@@ -42,6 +42,12 @@ class NextToken(keras.losses.Loss):
         chunks = _Chunks(self.embedding, tf.zeros([tf.shape(features)[0]], "int32"))
         return chunks.logits(features, tf.cast(chunks.kernel, chunks.dtype))
 
+    def vectors(self, tokens):
+        """Returns what features are multiplied with for the logits of tokens, a list of ids: `(tokens, width)`."""
+        chunks = _Chunks(self.embedding, tf.constant(tokens))
+        rows = tf.gather(chunks.kernel, tokens, axis=0 if chunks.is_tied else 1)
+        return rows if chunks.is_tied else tf.transpose(rows)
+
 
 class _Chunks:
     """The positions in parts, of which one has its logits in memory: `features @ kernel`, perhaps capped.

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from kerasft import shared
 from kerasft.errors import UserError
 from kerasft.surgery import ClipAfterReduce, RatesByWeight, adam_slots
 
@@ -12,6 +13,8 @@ LARGE = 2**16  # Numbers of a weight from which on a kernel of its own is worth 
 class _FusedAdam(keras.optimizers.AdamW):
     """Keras's formula in one kernel of TensorFlow, without its temporary copies of each weight."""
 
+    scale = None  # Of the gradients, within `apply`, where updates clip.
+
     def apply(self, grads, trainable_variables=None):
         # What is the same for all weights is made once: each operation of a graph takes time before the first step.
         step = tf.cast(self.iterations + 1, "float32")
@@ -19,7 +22,7 @@ class _FusedAdam(keras.optimizers.AdamW):
         scalars |= {"beta1": self.beta_1, "beta2": self.beta_2, "epsilon": self.epsilon}
         self.scalars = {name: tf.convert_to_tensor(value, "float32") for name, value in scalars.items()}
         super().apply(grads, trainable_variables)
-        self.scalars = {}  # They would keep the graph of the step in memory.
+        self.scalars, self.scale = {}, None  # They would keep the graph of the step in memory.
 
     def update_step(self, gradient, variable, learning_rate):
         momentum, velocity = adam_slots(self, variable)
@@ -50,8 +53,6 @@ class AdamW(ClipAfterReduce, RatesByWeight, _FusedAdam):
     Source: Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101, algorithm 2.
     """
 
-    scale = None  # Of the gradients, within `apply`, where updates clip.
-
     def __init__(self, learning_rate=5e-5, weight_decay=0.01, clip_norm=1.0, **kwargs):
         if kwargs.get("amsgrad"):
             raise UserError("adamw has no amsgrad; give a keras.optimizers.AdamW. Received: amsgrad=True")
@@ -68,13 +69,9 @@ class AdamW(ClipAfterReduce, RatesByWeight, _FusedAdam):
             aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
         )
 
-    def apply(self, grads, trainable_variables=None):
-        super().apply(grads, trainable_variables)
-        self.scale = None
-
     def clipped(self, gradients, norm):
         """Leaves it to the updates where there is one processor, as its memory is what they wait for."""
-        if tf.distribute.get_strategy().num_replicas_in_sync > 1 or not _is_processor():
+        if not _is_one_processor():
             return super().clipped(gradients, norm)
         # As `tf.clip_by_global_norm`: with a norm that is not finite, nothing is.
         self.scale = self.clip_norm * tf.minimum(1 / norm, 1 / self.clip_norm) + (norm - norm)
@@ -83,11 +80,9 @@ class AdamW(ClipAfterReduce, RatesByWeight, _FusedAdam):
     def update_kept(self, gradient, variable, learning_rate, kept):
         """Does all that is done to a large weight in one pass over memory, on a processor."""
         is_large = variable.dtype == tf.float32 and variable.shape.num_elements() >= LARGE
-        if is_large and _is_processor() and tf.distribute.get_strategy().num_replicas_in_sync == 1:
-            beta1, beta2 = self.scalars["beta1"], self.scalars["beta2"]
-            corrected = learning_rate * tf.sqrt(1 - self.scalars["beta2_power"]) / (1 - self.scalars["beta1_power"])
-            numbers = [1.0 if self.scale is None else self.scale, 1.0 if kept is None else kept, corrected]
-            numbers = tf.stack([*numbers, beta1, beta2, self.scalars["epsilon"]])
+        if is_large and _is_one_processor():
+            shares = [1.0 if share is None else share for share in (self.scale, kept)]
+            numbers = tf.stack([*shares, learning_rate, *self.scalars.values()])
             _update(variable, *adam_slots(self, variable), tf.convert_to_tensor(gradient), numbers)
             return
         if self.scale is not None:
@@ -98,8 +93,8 @@ class AdamW(ClipAfterReduce, RatesByWeight, _FusedAdam):
         return {**super().get_config(), "clip_norm": self.clip_norm}
 
 
-def _is_processor():
-    return all(device.device_type == "CPU" for device in tf.config.list_physical_devices())
+def _is_one_processor():
+    return tf.distribute.get_strategy().num_replicas_in_sync == 1 and shared.is_on_processors()
 
 
 @tf.function(jit_compile=True)
@@ -108,10 +103,11 @@ def _update(variable, momentum, velocity, gradient, numbers):
 
     Args:
         variable, momentum, velocity: tf.Variable of one shape. gradient: of that shape.
-        numbers: `(6,)`. Of the gradient what clipping leaves, of the weight what decay leaves, the learning rate
-            corrected for the bias of the moments, both betas, epsilon.
+        numbers: `(8,)`. Of the gradient what clipping leaves, of the weight what decay leaves, the learning rate, and
+            the optimizer's `scalars`.
     """
-    scale, kept, rate, beta1, beta2, epsilon = tf.unstack(numbers)
+    scale, kept, rate, beta1_power, beta2_power, beta1, beta2, epsilon = tf.unstack(numbers)
+    rate = rate * tf.sqrt(1 - beta2_power) / (1 - beta1_power)
     gradient = gradient * scale
     mean = momentum + (gradient - momentum) * (1 - beta1)
     square = velocity + (gradient * gradient - velocity) * (1 - beta2)

@@ -5,7 +5,7 @@ import os
 
 import tensorflow as tf
 
-from kerasft import surgery
+from kerasft import registry, surgery
 from kerasft.checks import check
 from kerasft.errors import UserError
 from kerasft.pipeline import prompts
@@ -77,7 +77,7 @@ class ZeroShotClassification(TextClassification):
         reads, pooling = self.reads(pretrained)
         if self.prompt is None:
             return SimilarityHead(self.units, reads, pooling, self.scale)
-        self.embedding = pretrained.backbone.token_embedding
+        self.next_token = registry.find("losses", "next_token")(pretrained.backbone.token_embedding)
         return PooledHead(self.units, reads, "last", self.dropout)
 
     def begin(self, model, preprocessor):
@@ -92,7 +92,7 @@ class ZeroShotClassification(TextClassification):
             bias = head.bias
         else:
             kernel, bias = head.logits.weights
-            kernel.assign(tf.transpose(self._embedded(self._first_tokens(preprocessor))))
+            kernel.assign(tf.transpose(self.next_token.vectors(self._first_tokens(preprocessor))))
         if self.calibrated:
             bias.assign(-tf.reduce_mean(head(vectors(NOTHING)), axis=0))
 
@@ -119,12 +119,6 @@ class ZeroShotClassification(TextClassification):
                 f"a label is answered. Received: {', '.join(alike)}"
             )
         return first
-
-    def _embedded(self, ids):
-        """Returns what the decoder multiplies features with to be the logits of these tokens, `(tokens, width)`."""
-        if getattr(self.embedding, "tie_weights", True):
-            return tf.gather(self.embedding.embeddings, ids)
-        return tf.transpose(tf.gather(self.embedding.reverse_embeddings, ids, axis=1))
 
     def get_config(self):
         own = {"descriptions": self.descriptions, "template": self.template, "prompt": self.prompt}

@@ -58,6 +58,13 @@ def test_it_says_which_are_right():
     assert losses.shape == is_right.shape == (len(at),)
 
 
+@pytest.mark.parametrize("arguments", [{}, {"tie_weights": False}])
+def test_the_vectors_of_tokens_make_their_logits(arguments):
+    embedding, (_, features) = layer(**arguments), batch()
+    found = tf.matmul(features[0], NextToken(embedding).vectors([4, 0]), transpose_b=True)
+    np.testing.assert_allclose(found, tf.gather(embedding(features[0], reverse=True), [4, 0], axis=1), rtol=1e-5)
+
+
 def test_no_position_counts():
     targets, features = batch()
     with tf.GradientTape() as tape:
