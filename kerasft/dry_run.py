@@ -1,5 +1,6 @@
 """`kerasft fit --dry-run`: does it run, how long will it take, how much room does it need?"""
 
+import contextlib
 import dataclasses
 import datetime
 import os
@@ -18,7 +19,7 @@ from kerasft import recipe as recipes
 from kerasft.data import base as data_sources
 from kerasft.fine_tuner import FineTuner
 from kerasft.pipeline import batching, clean
-from kerasft.training import features
+from kerasft.training import features, store
 
 BATCHES = 3  # Of the longest rows, and of rows of middle length; the first step also makes the graph.
 AT_ONCE = 3  # Checkpoints on the disk: two that are kept and one that is being written.
@@ -208,8 +209,16 @@ class _Clock(keras.callbacks.Callback):
         self.epoch_seconds.append(tuple(pair))
 
     def on_train_end(self, logs=None):
-        states = Path(self.directory, "checkpoint").glob("step-*")
-        self.checkpoint_bytes = max(map(_bytes, states), default=0)
+        checkpoints = Path(self.directory, "checkpoint").glob("step-*")
+        self.checkpoint_bytes = max(map(_state_bytes, checkpoints), default=0)
+
+
+def _state_bytes(checkpoint):
+    """Returns the size of a checkpoint's state, also if one that was being written is given its name meanwhile."""
+    for folder in (checkpoint, checkpoint.with_suffix("")):
+        with contextlib.suppress(FileNotFoundError):
+            return (folder / store.STATE).stat().st_size
+    return 0
 
 
 def _bytes(folder):

@@ -40,6 +40,13 @@ def test_it_tells_what_a_fit_would_take_and_keeps_nothing(make_tiny, csv, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_checkpoint_that_is_named_meanwhile_is_measured(tmp_path):
+    (tmp_path / "step-0000000006").mkdir()
+    (tmp_path / "step-0000000006" / "state.safetensors").write_bytes(bytes(100))
+    assert dry_run._state_bytes(tmp_path / "step-0000000006.partial") == 100
+    assert dry_run._state_bytes(tmp_path / "step-0000000004") == 0  # An old one, removed meanwhile.
+
+
 def test_the_longest_rows_are_tried(make_tiny, csv, tmp_path, monkeypatch):
     widths, gather = [], training.training_dataset
 
