@@ -9,7 +9,7 @@ import sys
 
 import tensorflow as tf
 
-from kerasft import console, lean, registry, remat, run_folder, shared, surgery
+from kerasft import console, lean, once, registry, remat, run_folder, shared, surgery
 from kerasft import recipe as recipes
 from kerasft.adapters import Adapters
 from kerasft.data import base as data_sources
@@ -133,6 +133,7 @@ class FineTuner(Adapters):
             if self.task.modality == "text":
                 lean.apply(model)
                 lean.skip_unread_tokens(model)
+                once.share_traces(model)
                 shared.share_beginnings(model)
             remat.set_checkpointing(model, self.arguments["gradient_checkpointing"])
             self.method.attach(model)

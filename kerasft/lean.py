@@ -64,6 +64,11 @@ def reading_first_token(block):
         _thread.block = before
 
 
+def is_read_at_first_token(block):
+    """Returns whether this is the block that computes the first token alone, in this thread now."""
+    return getattr(_thread, "block", None) is block
+
+
 @tf.custom_gradient
 def exact_gelu(x):
     """GELU with erf; keeps only its slope for the backward pass. Source: https://arxiv.org/abs/1606.08415."""
@@ -188,7 +193,7 @@ def _call_dropout(layer, inputs, training=False):
 
 
 def _call_last_block(block, call, inputs, padding_mask=None, training=None, **others):
-    is_plain = getattr(_thread, "block", None) is block and padding_mask is not None and not others
+    is_plain = is_read_at_first_token(block) and padding_mask is not None and not others
     if not is_plain or taps.is_seen_into(block):
         return call(inputs, padding_mask=padding_mask, training=training, **others)
     return hub_blocks.encode_first_token(block, inputs, padding_mask, training)

@@ -4,7 +4,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasft import once, surgery
+from kerasft import lean, once, surgery
+from kerasft.model import FineTunedModel
+from kerasft.taps import tap
+from kerasft.tasks.text_classification import TextClassification
 
 X = np.random.default_rng(0).normal(size=(4, 8)).astype("float32")
 
@@ -101,3 +104,74 @@ def test_the_backward_pass_drops_what_the_forward_pass_did():
     outputs, gradient = step()
     np.testing.assert_allclose(gradient, 2.0 * np.count_nonzero(outputs, axis=0))
     assert 0 < np.count_nonzero(outputs) < outputs.shape.num_elements()
+
+
+INPUTS = {
+    "token_ids": np.random.default_rng(0).integers(5, 40, (3, 9)),
+    "segment_ids": np.zeros((3, 9), int),
+    "padding_mask": np.array([[1] * 9, [1] * 6 + [0] * 3, [1] * 2 + [0] * 7]),
+}
+
+
+def classifier(make_tiny, dropout=0.0):
+    pretrained = make_tiny("bert", dropout=dropout)
+    task = TextClassification(labels=["a", "b"], pooling="first", dropout=0.0)
+    return FineTunedModel(pretrained.backbone, task.head(pretrained))
+
+
+def traces_of(model):
+    """Returns a list that grows by a name whenever a block is traced."""
+    found = []
+    for block in (model.get_layer(f"transformer_layer_{number}") for number in range(2)):
+
+        def traced(*args, own=block.call, name=block.name, **kwargs):
+            found.append(name)
+            return own(*args, **kwargs)
+
+        block.call = traced
+    return found
+
+
+def loss_and_gradients(model):
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.sin(model(INPUTS, training=True)))
+        gradients = tape.gradient(loss, [weight.value for weight in model.trainable_weights])
+        return [loss, *(tf.convert_to_tensor(gradient) for gradient in gradients if gradient is not None)]
+
+    return step()
+
+
+def test_blocks_of_an_encoder_compute_the_same(make_tiny):
+    model = classifier(make_tiny)
+    plain = loss_and_gradients(model)
+    traces = traces_of(model)
+    once.share_traces(model)
+    once.share_traces(model)  # As with a second model of the same backbone.
+    for ours, theirs in zip(loss_and_gradients(model), plain, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    assert traces == ["transformer_layer_0"]
+
+
+def test_a_block_of_which_one_token_is_read_is_traced_on_its_own(make_tiny):
+    model = classifier(make_tiny)
+    lean.skip_unread_tokens(model)
+    plain = loss_and_gradients(model)
+    traces = traces_of(model)
+    once.share_traces(model)
+    for ours, theirs in zip(loss_and_gradients(model), plain, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    assert traces == ["transformer_layer_0", "transformer_layer_1"]
+
+
+def test_blocks_that_are_seen_into_or_do_not_learn_are_traced_each(make_tiny):
+    model = classifier(make_tiny)
+    traces = traces_of(model)
+    once.share_traces(model)
+    tf.function(lambda: model(INPUTS, training=False))()
+    assert len(traces) == 2
+    tap(model.get_layer("transformer_layer_0"))
+    tap(model.get_layer("transformer_layer_1"))
+    loss_and_gradients(model)
+    assert len(traces) == 4

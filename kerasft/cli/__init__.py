@@ -1,14 +1,18 @@
 """The command line: `main` is the entry point, `commands.py` holds the commands."""
 
+import gc
 import os
 import sys
 import traceback
 
 from kerasft.errors import UserError
 
+OBJECTS = 100_000  # Made between two looks for garbage. TensorFlow and a traced graph make millions, which stay.
+
 
 def main():
     """Runs a command and leaves with 0, 2 for what the user can mend, 130 after Ctrl-C, 1 for the rest."""
+    gc.set_threshold(OBJECTS)
     from kerasft.cli.commands import app
 
     arguments = [argument for argument in sys.argv[1:] if argument != "--traceback"]
