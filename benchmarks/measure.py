@@ -15,11 +15,13 @@ import re
 import resource
 import string
 import sys
+import threading
 import time
 
 INSTRUCTION = "Is this sentence of a film review positive or negative? Answer with one word."
 ANSWERS = ("negative", "positive")
 TEST_ROWS = 400  # That a decoder is scored on.
+LOOK_SECONDS = 0.02  # Between two looks at the memory.
 WARM_UP_STEPS = 20  # Left out of the steady speed: tracing, caches, memory that grows.
 
 
@@ -34,10 +36,11 @@ class Stopwatch:
     def __init__(self, rows, batch_size):
         self.rows, self.batch_size = rows, batch_size
         self.steps = 0
-        self.first_step_seconds = None
+        self.first_step_seconds = self.peak_anonymous_mb = self.ended = None
 
     def begin(self):
         self.began = self.warm = time.perf_counter()
+        threading.Thread(target=self._watch_memory, daemon=True).start()
 
     def step(self):
         self.steps += 1
@@ -48,6 +51,11 @@ class Stopwatch:
 
     def end(self):
         self.ended = time.perf_counter()
+
+    def _watch_memory(self):
+        while self.ended is None and (used := anonymous_mb()):
+            self.peak_anonymous_mb = max(self.peak_anonymous_mb or 0, used)
+            time.sleep(LOOK_SECONDS)
 
     def figures(self):
         """Returns seconds and examples per second, with the first steps and without them."""
@@ -204,6 +212,16 @@ def sentences(path, rows):
     return grown_table(path, rows, 1)[0]
 
 
+def anonymous_mb():
+    """Returns how much memory of this process is of no file, such as a library; None where it cannot be told."""
+    try:
+        with open("/proc/self/status", encoding="utf-8") as file:
+            found = re.search(r"RssAnon:\s+(\d+)", file.read())
+    except OSError:
+        return None
+    return found and round(int(found[1]) / 2**10)
+
+
 def report(name, settings, stopwatch, scores, packages):
     """Prints the job's one line of JSON.
 
@@ -220,6 +238,7 @@ def report(name, settings, stopwatch, scores, packages):
         **scores,
         **stopwatch.figures(),
         "peak_rss_mb": round(peak / (2**20 if sys.platform == "darwin" else 2**10)),
+        "peak_anonymous_mb": stopwatch.peak_anonymous_mb,
         "settings": vars(settings),
         "versions": {package: importlib.metadata.version(package) for package in packages},
         "python": platform.python_version(),

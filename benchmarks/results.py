@@ -15,6 +15,7 @@ FIGURES = {
     "training_seconds": "training, s",
     "first_step_seconds": "start to first step, s",
     "peak_rss_mb": "peak memory, MB",
+    "peak_anonymous_mb": "without pages of files, MB",
 }
 PLOTTED = ("accuracy", "spearman", "f1", "cross_entropy", "examples_per_second", "peak_rss_mb")
 MEANS = (
@@ -110,7 +111,7 @@ def _table(content):
 def _cell(key, figure):
     if not figure:  # Such as the accuracy where only speed is measured.
         return "–"
-    digits = ".4f" if key in MEANS else ".0f" if key == "peak_rss_mb" else ".1f"
+    digits = ".4f" if key in MEANS else ".0f" if key.endswith("_mb") else ".1f"
     return f"{figure['typical']:{digits}} ({figure['min']:{digits}} to {figure['max']:{digits}})"
 
 
