@@ -95,8 +95,9 @@ def _halves(block, function, tensors, given):
     backward_part = _reached(found.values(), lambda tensor: tensor.op in after)
     read = {tensor.name: tensor for op in backward_part for tensor in op.inputs if tensor.op in moving - after}
     kept = [tensor for tensor in read.values() if tensor.op.type != "Placeholder" and surgery.is_training(block)]
-    forward = _cut(graph, feeds, [outputs, *kept])
-    backward = _cut(graph, [*feeds, *kept, upstream], list(found.values()))
+    whole = graph.as_graph_def()
+    forward = _cut(whole, feeds, [outputs, *kept])
+    backward = _cut(whole, [*feeds, *kept, upstream], list(found.values()))
 
     @tf.custom_gradient
     def run(*inputs):
@@ -152,11 +153,11 @@ def _reached(tensors, passes):
     return found
 
 
-def _cut(graph, feeds, fetches):
-    """Returns a function that computes tensors of a graph from others, at each call by one and the same graph."""
+def _cut(whole, feeds, fetches):
+    """Returns a function that computes tensors of a GraphDef from others, at each call by one and the same graph."""
     fed = {tensor.name for tensor in feeds}
     part = _reached(fetches, lambda tensor: tensor.name not in fed)
-    definition = _definition(graph, {op.name for op in part})
+    definition = _definition(whole, {op.name for op in part})
     inner = {tensor.name for op in part for tensor in op.inputs} & fed
     used = [place for place, tensor in enumerate(feeds) if tensor.name in inner | {t.name for t in fetches}]
     made = [tensor.name for tensor in fetches if tensor.name not in fed]
@@ -173,17 +174,15 @@ def _cut(graph, feeds, fetches):
     return lambda *values: function(*(values[place] for place in used))
 
 
-def _definition(graph, names):
-    """Returns the GraphDef of the operations of these names."""
-    whole = graph.as_graph_def()
+def _definition(whole, names):
+    """Returns the GraphDef of the operations of these names, a part of another."""
     definition = tf.compat.v1.GraphDef(library=whole.library, versions=whole.versions)
-    for node in whole.node:
-        if node.name in names:
-            inputs = [name for name in node.input if name[0] != "^" or name[1:] in names]
-            del node.input[:]
-            node.input.extend(inputs)
-            node.attr.pop("_class", None)  # Names operations to be near to, which may be in the other half.
-            definition.node.append(node)
+    definition.node.extend(node for node in whole.node if node.name in names)
+    for node in definition.node:
+        inputs = [name for name in node.input if name[0] != "^" or name[1:] in names]
+        del node.input[:]
+        node.input.extend(inputs)
+        node.attr.pop("_class", None)  # Names operations to be near to, which may be in the other half.
     return definition
 
 

@@ -131,7 +131,7 @@ class LowRank(deltas.Delta):
             inputs = self.dropout(inputs, training=training)
         axes, narrow = self.axes, self.down(inputs, self.a)
         letters = f"{axes.rest}{axes.free}", f"{axes.free}{axes.outputs}", axes.written
-        change = self.scale * product(narrow, keras.ops.convert_to_tensor(self.b), *letters)
+        change = product(narrow, self.scale * keras.ops.convert_to_tensor(self.b), *letters)
         return self._turned(outputs, change) if self.use_dora else outputs + change
 
     def change(self):
