@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasft import frozen, hub_blocks, lean, shared, steps, weights
+from kerasft import frozen, hub_blocks, lean, shared, steps, surgery, weights
 from kerasft.errors import UserError
 from kerasft.pipeline.waiting import Waiting
 
@@ -90,7 +90,7 @@ class FineTunedModel(keras.Model):
     def set_seed(self, seed):
         """Sets the seed of each random layer, so that dropout depends on `seed` alone, not on what was drawn before."""
         self.seed = seed
-        states = [variable for variable in self.variables if variable.path.endswith("seed_generator_state")]
+        states = [variable for variable in self.variables if surgery.is_seed(variable)]
         for state, value in zip(states, np.random.default_rng(seed).integers(2**31, size=len(states)), strict=True):
             state.assign([value, 0])
 

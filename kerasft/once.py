@@ -55,7 +55,7 @@ def call(block, function, *tensors):
 def drawn(variable):
     """Returns the value of a variable for one pass; the seed of a random layer goes on by one draw."""
     value = tf.convert_to_tensor(variable.value)
-    if variable.path.endswith("seed_generator_state"):
+    if surgery.is_seed(variable):
         variable.assign(value + tf.constant([0, 1], value.dtype))
     return value
 

@@ -180,6 +180,11 @@ def training(layer, is_training=True):
         layer._maybe_reset_call_context()
 
 
+def is_seed(variable):
+    """Returns whether a variable is the state that a random layer draws from."""
+    return variable.path.endswith("seed_generator_state")
+
+
 def without_autocast():
     """Has variables of layers of less precision be read as they are for a while."""
     from keras.src.backend.common.variables import AutocastScope

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasft import registry
+from kerasft import checks, registry
 from kerasft.errors import UserError
 from kerasft.pipeline import clean
 from kerasft.tasks._text import TextTask
@@ -55,8 +55,7 @@ class MultiTask(TextTask):
             if other.startswith(f"{name}_"):  # Answers are told apart by these.
                 raise UserError(f"The name of a task may not begin with another's and '_'. Received: {name}, {other}")
         self.weights = _checked(weights, self.tasks)
-        if not _is_number(temperature) or not temperature >= 1:
-            raise UserError(f"temperature must be a number, 1 or more. Received: temperature={temperature!r}")
+        checks.check("multi_task", "temperature", temperature, 1)
         self.temperature = float(temperature)
 
     def _made(self, name, given):
@@ -269,11 +268,7 @@ def _checked(weights, tasks):
 
 
 def _is_weight(value):
-    return _is_number(value) and 0 <= value < np.inf
-
-
-def _is_number(value):
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 <= value < np.inf
 
 
 def _is_known(task):

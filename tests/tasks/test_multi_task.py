@@ -236,7 +236,7 @@ def test_weights_that_cannot_be(weights):
 
 @pytest.mark.parametrize("temperature", [0.5, "2", True, math.nan])
 def test_temperatures_that_cannot_be(temperature):
-    with pytest.raises(UserError, match="temperature must be a number, 1 or more. Received: temperature="):
+    with pytest.raises(UserError, match="multi_task: temperature must be 1 or more. Received: temperature="):
         MultiTask(TASKS, temperature=temperature)
 
 
