@@ -31,11 +31,11 @@ def apply(model):
             layer.call = functools.partial(_call_dropout, layer)
         activation = getattr(layer, "activation", None)
         if activation is keras.activations.gelu:
-            layer.activation = exact_gelu
+            _activate(layer, exact_gelu)
         elif getattr(activation, "__name__", "") == "gelu_approximate":  # KerasHub's
-            layer.activation = approximate_gelu
+            _activate(layer, approximate_gelu)
         elif activation in (keras.activations.silu, keras.ops.silu):
-            layer.activation = silu
+            _activate(layer, silu)
 
 
 def skip_unread_tokens(model):
@@ -168,6 +168,20 @@ def rms_normalization(x, scale, epsilon):
         return tf.cast(inner, x.dtype), tf.reduce_sum(upstream * normal, rows), None
 
     return tf.cast(wide * inverse * scale, x.dtype), gradient
+
+
+def _activate(layer, function):
+    """Has a layer compute another function, and tell of itself, where an architecture is written, what it had."""
+    layer.get_config = functools.partial(_config, layer, layer.get_config, layer.activation)
+    layer.activation = function
+
+
+def _config(layer, get_config, activation):
+    ours, layer.activation = layer.activation, activation
+    try:
+        return get_config()
+    finally:
+        layer.activation = ours
 
 
 def _widened(x):

@@ -181,3 +181,16 @@ def test_other_normalisations_stay_as_they_are():
     model = keras.Sequential([keras.layers.Input((8,)), keras.layers.LayerNormalization(center=False)])
     lean.apply(model)
     assert "call" not in vars(model.layers[0])
+
+
+def test_an_architecture_is_written_as_it_was():
+    layers = [keras.layers.Dense(4, activation=name) for name in ("gelu", "silu", "relu")]
+    layers.append(
+        keras_hub.layers.TransformerEncoder(8, 2, activation=keras_hub.src.utils.keras_utils.gelu_approximate)
+    )
+    model = keras.Sequential([keras.layers.Input((3, 4)), *layers])
+    before = model.get_config()
+    lean.apply(model)
+    assert layers[0].activation is lean.exact_gelu and layers[3].activation is lean.approximate_gelu
+    assert model.get_config() == before
+    assert layers[0].activation is lean.exact_gelu
