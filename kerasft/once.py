@@ -7,7 +7,7 @@ import keras
 import keras_hub
 import tensorflow as tf
 
-from kerasft import deltas, lean, surgery, taps
+from kerasft import lean, surgery, taps
 
 
 def share_traces(model):
@@ -29,8 +29,8 @@ def call(block, function, *tensors):
     kept which it reads and which does not depend on weights alone: TensorFlow would keep all that gradients might
     need of frozen weights too, and copies of these in lower precision.
 
-    Blocks are alike if their classes, weights and deltas are; other settings must be. Several devices, each with a
-    thread and a graph of its own, trace every block.
+    Blocks are alike if their classes, settings, weights and deltas are. Several devices, each with a thread and a graph
+    of its own, trace every block.
 
     Args:
         block: keras.layers.Layer.
@@ -44,7 +44,7 @@ def call(block, function, *tensors):
         values = [v.value if v.trainable else drawn(v) for v in block.variables]
     given = [*tf.nest.flatten(tensors), *map(tf.convert_to_tensor, values)]
     weights = tuple((variable.name, variable.trainable) for variable in block.variables)
-    settings = type(block), surgery.is_training(block), *_settings(block)
+    settings = type(block), surgery.is_training(block), _settings(block)
     kind = settings, weights, tuple((tensor.dtype, tuple(tensor.shape)) for tensor in given)
     traced = _traced.setdefault(tf.compat.v1.get_default_graph(), {})
     if kind not in traced:
@@ -74,12 +74,13 @@ def _call_block(block, plain, inputs, padding_mask=None, training=None, **others
 
 
 def _settings(block):
-    """Returns the settings of the deltas of a block."""
-    every = [vars(delta) for delta in surgery.all_layers(block) if isinstance(delta, deltas.Delta)]
-    plain = [
-        {k: v for k, v in each.items() if k[0] != "_" and isinstance(v, (bool, int, float, str))} for each in every
-    ]
-    return tuple(tuple(sorted(each.items())) for each in plain)
+    """Returns the settings of a block and of the layers within it: their plain attributes, and functions by name."""
+    return tuple(
+        (key, getattr(value, "__name__", value))
+        for layer in (block, *surgery.all_layers(block))
+        for key, value in sorted(vars(layer).items())
+        if key[0] != "_" and key != "name" and (isinstance(value, (bool, int, float, str)) or key == "activation")
+    )
 
 
 def _halves(block, function, tensors, given):

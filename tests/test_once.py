@@ -72,6 +72,13 @@ def test_blocks_of_which_other_weights_learn_are_traced_apart():
     assert len(graph) == 3 + 2 * 2
 
 
+def test_blocks_of_other_settings_are_traced_apart():
+    blocks = [*built(1), *built(2, rate=0.5)]
+    outputs = tf.function(lambda: [block(tf.ones((4, 8)), training=True) for block in blocks])()
+    assert Block.traces == 2
+    assert [bool(tf.reduce_any(output == 0)) for output in outputs] == [False, True, True]
+
+
 def test_each_block_drops_its_own_share_anew():
     blocks = built(2, rate=0.5)
     step = tf.function(lambda: [block(tf.ones((4, 8)), training=True) == 0 for block in blocks])
