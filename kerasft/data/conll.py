@@ -1,5 +1,7 @@
 """CoNLL files: a token a line with its tag, an empty line after each sentence."""
 
+import re
+
 import pandas as pd
 
 from kerasft.data.base import as_examples, existing_file, read_text
@@ -8,6 +10,7 @@ from kerasft.pipeline.clean import brief
 
 ENDINGS = (".conll", ".conllu", ".iob", ".iob2", ".bio")
 DOCUMENT = "-DOCSTART-"  # A sentence of its own in the files of CoNLL-2003.
+NUMBER = re.compile(r"([0-9]{1,9})([-.][0-9]+)?")
 
 
 def read(path, tokens=None, tags=None, separator=None):
@@ -19,7 +22,7 @@ def read(path, tokens=None, tags=None, separator=None):
     Args:
         path: str or path. UTF-8, with or without a byte order mark.
         tokens: int or None. Column of the tokens, from 0, from the right if negative; None is the first, but for a
-            running number.
+            running number. With 0 there is none.
         tags: int or None. Column of the tags; None is that after the tokens if there is a running number, or the last.
         separator: str or None. Between columns; None is a tab where there are tabs, or else any white space.
 
@@ -33,24 +36,43 @@ def read(path, tokens=None, tags=None, separator=None):
     if separator is None and "\t" in first:
         separator = "\t"
     width = max(len(first.split(separator)), 1)
-    is_numbered = width > 2 and first.split(separator)[0] == "1"
+    sentences = _sentences(path, lines, separator, width)
+    is_numbered = width > 2 and tokens != 0 and _are_numbered(sentences)
     tokens = int(is_numbered) if tokens is None else tokens
     tags = (tokens + 1 if is_numbered else width - 1) if tags is None else tags
     _check_columns(path, width, tokens, tags)
-    rows = [[]]
+    rows = [
+        [(columns[tokens], columns[tags]) for columns in sentence if not is_numbered or columns[0].isdecimal()]
+        for sentence in sentences
+    ]
+    return _frame(list(filter(None, rows)), path)
+
+
+def _sentences(path, lines, separator, width):
+    """Returns the lines of each sentence, each a list of its columns."""
+    sentences = [[]]
     for number, line in enumerate(lines, start=1):
         columns = line.split(separator)
         if not line.strip():
-            rows.append([])
+            sentences.append([])
         elif len(columns) == width:
-            if not is_numbered or columns[0].isdecimal():
-                rows[-1].append((columns[tokens], columns[tags]))
+            sentences[-1].append(columns)
         elif not line.startswith("#"):
             raise UserError(
                 f"{path.name}, line {number}: a line must have {width} columns, as the first has. "
                 f"Received: {brief(line)}"
             )
-    return _frame([row for row in rows if row and row[0][0] != DOCUMENT], path)
+    return [sentence for sentence in sentences if sentence and DOCUMENT not in sentence[0]]
+
+
+def _are_numbered(sentences):
+    """Returns whether lines begin with a number, or two, if they are no comments, and single ones rise from 1 on."""
+    for sentence in sentences:
+        found = [NUMBER.fullmatch(columns[0]) for columns in sentence if not columns[0].startswith("#")]
+        numbers = [int(number[1]) for number in found if number and not number[2]]
+        if not all(found) or (found and numbers[:1] != [1]) or numbers != sorted(set(numbers)):
+            return False
+    return True
 
 
 def _check_columns(path, width, tokens, tags):

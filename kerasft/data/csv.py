@@ -11,7 +11,7 @@ import pandas as pd
 from kerasft.data import _in_file
 from kerasft.data.base import as_examples, check_names, existing_file
 from kerasft.errors import UserError
-from kerasft.pipeline.clean import brief, refuse
+from kerasft.pipeline.clean import brief, refuse, warn
 
 ENDINGS = (".csv", ".tsv")
 MEASURED = ("utf-8", "utf-8-sig", "ascii", "iso8859-1", "cp1252")  # Encodings in which a part of a file can be read.
@@ -30,7 +30,8 @@ def read(path, separator=None, names=None, quote='"', encoding="utf-8-sig"):
             files that never quote, such as the `.tsv` files of GLUE, in which `"` is a plain character.
         encoding: str. A byte order mark is skipped by the default.
 
-    Returns: pandas.DataFrame of `str` and None.
+    Returns: pandas.DataFrame of `str` and None. A DataWarning names cells with a tab and a line break where tabs
+        separate: they are several rows if quotes are plain characters.
     Raises: UserError, with file and line, for bytes that are not `encoding`, a NUL, a quote that is not closed, or a
         line with more or fewer cells than there are columns.
     Example: >>> read("train.tsv", names=["text", "label"])
@@ -43,8 +44,8 @@ def read(path, separator=None, names=None, quote='"', encoding="utf-8-sig"):
     rows = _rows(path, style)
     names = list(names or _header(path, rows))
     check_names(names, path.name)
-    ragged = []
-    rows = _whole(path, rows, names, ragged)
+    ragged, joined = [], []
+    rows = _whole(path, _marked(path, rows, joined) if separator == "\t" else rows, names, ragged)
     if _in_file.is_large(path) and codecs.lookup(encoding).name in MEASURED:
         cells = {name: _Cell(place, style) for place, name in enumerate(names)}
         frame = _in_file.table(path, rows, cells.get, None)
@@ -53,6 +54,8 @@ def read(path, separator=None, names=None, quote='"', encoding="utf-8-sig"):
         cells = [list(row.values.values()) for row in rows]
         frame = pd.DataFrame(cells, columns=pd.Index(names, dtype=object), dtype=object)
     refuse(ragged, f"{path.name} cannot be read")
+    what = "cells with a tab and a line break, which are several rows if quotes are plain characters in this file"
+    warn(joined, f"{path.name} has {what}: then give quote=None, in a recipe quote: null")
     return as_examples(frame, path.name, path)
 
 
@@ -163,6 +166,15 @@ def _rows(path, style):
             f"{style.separator!r} or the end of the file ({error}). Double quotes inside quotes; if quotes are plain "
             f"characters in this file, give quote=None. Received: {brief(first)}"
         ) from None
+
+
+def _marked(path, rows, joined):
+    """Yields the same rows; of cells with a tab and a line break, messages go to `joined`."""
+    for row in rows:
+        line, *_, cells = row
+        found = [cell for cell in cells if "\t" in cell and ("\n" in cell or "\r" in cell)]
+        joined += [f"{path.name}, line {line}. Received: {brief(cell)}" for cell in found]
+        yield row
 
 
 def _whole(path, rows, names, ragged):

@@ -19,7 +19,7 @@ EXPLAINED = {
     "recall": ("Recall", "of the spans there are"),
     "word_accuracy": ("Word accuracy", "share of words with the right tag"),
     "exact": ("Exact match", "share of answers right to the word"),
-    "bleu": ("BLEU", "0 to 100; 0 where no four words in a row are right"),
+    "bleu": ("BLEU", "0 to 100, runs of up to four words"),
     "rouge_l": ("ROUGE-L", "F of the longest common sequence of words"),
     "cross_entropy": ("Cross-entropy", "in nats a token, 0 perfect"),
     "token_accuracy": ("Token accuracy", "share of tokens that are the likeliest"),

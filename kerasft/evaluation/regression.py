@@ -115,8 +115,10 @@ def spearman(truth, outputs, weights):
 
 def r2(truth, outputs, weights):
     """The share of the variance that is explained: 1 perfect, 0 no better than the mean."""
+    if _are_alike(truth, weights):
+        return np.nan
     spread = weights @ (truth - weights @ truth / weights.sum()) ** 2
-    return 1 - weights @ (truth - outputs.predicted) ** 2 / spread if spread else np.nan
+    return 1 - weights @ (truth - outputs.predicted) ** 2 / spread
 
 
 def mean_absolute_error(truth, outputs, weights):
@@ -134,10 +136,16 @@ MEASURES = {
 }
 
 
+def _are_alike(values, weights):
+    """Returns whether all rows that count have the same value; their spread may still be rounded to more than 0."""
+    return np.ptp(values[weights > 0]) == 0
+
+
 def _correlation(first, second, weights):
+    if _are_alike(first, weights) or _are_alike(second, weights):
+        return np.nan
     first, second = (values - weights @ values / weights.sum() for values in (first, second))
-    scale = np.sqrt((weights @ first**2) * (weights @ second**2))
-    return weights @ (first * second) / scale if scale else np.nan
+    return weights @ (first * second) / np.sqrt((weights @ first**2) * (weights @ second**2))
 
 
 def _ranks(places, weights):

@@ -20,12 +20,12 @@ class Evaluation:
     Attributes:
         examples: int. Number of pairs.
         metrics: dict of name to `Estimate`. Of pairs with values: `spearman` and `pearson` of cosine similarity and
-            value. Of pairs that belong together, each partner being looked for among all partners: `mrr`,
-            the mean of one over the rank of the nearest right one, 0 beyond the tenth; `ndcg`, of the first ten;
-            value. Of pairs that belong together, each partner being looked for among all of them: `mrr`,
+            value. Of pairs that belong together, each partner being looked for among all: `mrr`, the mean of one over
+            the rank of the nearest right one, 0 beyond the tenth; `ndcg`, of the first ten; `recall@1` and so on, the
+            share of the right ones that are among the nearest.
         truth, predicted: `(rows,)` float, values and similarities; or None without values.
         mistakes: list of up to 20 dicts, the pairs farthest from their value: `row`, `origin`, `preview`, `truth`,
-            `predicted`; or of texts whose nearest partner is a wrong one, the surest first.
+            `predicted`; empty without values.
     """
 
     examples: int
@@ -56,9 +56,10 @@ def evaluate(targets, outputs, sizes=None, frame=None, **resampling):
     """Measures vectors of pairs of texts.
 
     Args:
-        targets: `(rows, 1)` float, how alike the texts are; or int, equal for equal partners.
-        outputs: `(rows, 2 or more, width)` float: of each row, the vectors of the text and of its partner, and of
-            further texts, which are partners of none.
+        targets: `(rows, 1)` float, how alike the texts are; or `(rows, 1 or more)` int, which text the partner is and,
+            after it, each wrong one, equal for equal texts.
+        outputs: `(rows, 2 or more, width)` float: of each row, the vectors of the text, of its partner, and of wrong
+            ones.
         sizes: list of int or None. Vectors are also measured when cut to these sizes.
         frame: pandas.DataFrame with `text` and `text_pair`, for equal texts and the mistakes, or None.
         **resampling: `resamples=1000` and `seed=0` of the intervals, see `bootstrap.intervals`.
@@ -71,7 +72,7 @@ def evaluate(targets, outputs, sizes=None, frame=None, **resampling):
     _check(targets, outputs, frame)
     if targets.dtype.kind == "f":
         return _of_values(targets[:, 0].astype(float), outputs, sizes, frame, resampling)
-    return _of_partners(targets[:, 0], outputs, sizes, frame, resampling)
+    return _of_partners(targets, outputs, sizes, frame, resampling)
 
 
 def picture(targets, outputs, sizes=None):
@@ -92,7 +93,7 @@ def example_scores(targets, outputs, sizes=None):
     _check(targets, outputs, None)
     if targets.dtype.kind == "f":
         return "negative_absolute_error", -np.abs(similarities(outputs) - targets[:, 0])
-    return "mrr", _ranked(targets[:, 0], outputs, None, np.arange(len(targets)))["mrr"]
+    return "mrr", _ranked(targets, outputs, None, np.arange(len(targets)))["mrr"]
 
 
 def _of_values(truth, outputs, sizes, frame, resampling):
@@ -122,7 +123,7 @@ def _of_partners(partners, outputs, sizes, frame, resampling):
     scores = _ranked(partners, outputs, None, texts)
     scores |= {f"mrr/{size}": _ranked(partners, outputs, size, texts)["mrr"] for size in sizes or ()}
     measures = {name: _mean_of(values) for name, values in scores.items()}
-    estimates = bootstrap.intervals(measures, partners, None, **resampling)
+    estimates = bootstrap.intervals(measures, partners[:, 0], None, **resampling)
     return Evaluation(
         examples=len(partners),
         metrics=estimates,
@@ -140,15 +141,15 @@ def _ranked(partners, outputs, size, texts):
     """Returns the measures of each row, `(rows,)`, by name: how near its text is to the right partners among all.
 
     Args:
-        partners: `(rows,)` int, equal for equal partners. texts: `(rows,)` int, equal for equal texts, whose right
-            partners are those of all of them.
+        partners: as the targets of `evaluate`. texts: `(rows,)` int, equal for equal texts, whose right partners are
+            those of all of them.
     """
     vectors = outputs[:, :, :size].astype("float32")
     vectors /= np.maximum(np.linalg.norm(vectors, axis=2, keepdims=True), 1e-12)
-    names, first = np.unique(partners, return_index=True)
-    corpus = np.concatenate([vectors[first, 1], *vectors[:, 2:].swapaxes(0, 1)])
+    _, first, places = np.unique(partners, return_index=True, return_inverse=True)
+    corpus = vectors[:, 1:].reshape(-1, vectors.shape[2])[first]  # Each text once.
     right = {}
-    for text, partner in zip(texts.tolist(), np.searchsorted(names, partners).tolist(), strict=True):
+    for text, partner in zip(texts.tolist(), places.reshape(partners.shape)[:, 0].tolist(), strict=True):
         right.setdefault(text, set()).add(partner)
     gains = 1 / np.log2(np.arange(DEPTH) + 2)
     found = {name: np.zeros(len(partners)) for name in ("mrr", "ndcg", *(f"recall@{k}" for k in AT))}
@@ -169,10 +170,12 @@ def _ranked(partners, outputs, size, texts):
 
 
 def _check(targets, outputs, frame):
-    if targets.shape != (len(outputs), 1) or outputs.ndim != 3 or outputs.shape[1] < 2 or not len(outputs):
+    is_whole = outputs.ndim == 3 and outputs.shape[1] > 1 and len(outputs)
+    if not is_whole or targets.shape != (len(outputs), 1 if targets.dtype.kind == "f" else outputs.shape[1] - 1):
         raise UserError(
-            "targets must be (rows, 1) and outputs (rows, 2 or more, width), with one row at least. "
-            f"Received: targets of shape {targets.shape}, outputs of shape {outputs.shape}"
+            "targets must be (rows, 1), or of partners (rows, partner and wrong ones), and outputs (rows, 2 or more, "
+            f"width), with one row at least. Received: targets of shape {targets.shape}, outputs of shape "
+            f"{outputs.shape}"
         )
     bad = np.flatnonzero(~np.isfinite(outputs).all((1, 2)))
     if len(bad):

@@ -71,9 +71,9 @@ def evaluate(targets, outputs, answers, shown, frame, **resampling):  # noqa: PL
 
 
 def bleu(tokens, counts, weights):
-    """BLEU of all texts, 0 to 100, by sacrebleu's words (13a)."""
-    found = (weights @ counts[:, BLEU]).astype(int).tolist()
-    return sacrebleu.BLEU.compute_bleu(found[2:6], found[6:], *found[:2]).score
+    """BLEU of all texts, 0 to 100, by sacrebleu's words (13a) and smoothing (exp)."""
+    written, right, *found = (weights @ counts[:, BLEU]).astype(int).tolist()
+    return sacrebleu.BLEU.compute_bleu(found[:4], found[4:], written, right, smooth_method="exp").score
 
 
 def chrf(tokens, counts, weights):
@@ -105,7 +105,9 @@ def _counts(written, right):
     found = sacrebleu.BLEU(effective_order=True).sentence_score(written, [right])
     letters = ["".join(text.split()) for text in (written, right)]
     words = [re.findall(r"\w+", text.lower()) for text in (written, right)]
-    runs = [number for length in range(1, LETTERS + 1) for number in _overlap(letters, length)]
+    runs = [_overlap(letters, length) for length in range(1, LETTERS + 1)]
+    # As sacrebleu has it, runs of a length that the right text lacks are none of the written one either.
+    runs = [number for written, right, both in runs for number in (written if right else 0, right, both)]
     pairs = [_f(*_overlap(words, length)) for length in (1, 2)]
     longest = _f(len(words[0]), len(words[1]), _longest_common(*words))
     return [found.sys_len, found.ref_len, *found.counts, *found.totals, *runs, *pairs, longest]

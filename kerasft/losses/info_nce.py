@@ -8,7 +8,7 @@ import tensorflow as tf
 class InfoNce(keras.losses.Loss):
     """Cross-entropy of each text's partner among all partners of the batch, by cosine similarity.
 
-    Partners that are the same text do not count against each other.
+    A partner or a wrong one that is the same text as the right partner does not count against it.
 
     Args:
         temperature: float above 0. Of the similarities; the lower, the more the nearest wrong partners count.
@@ -16,7 +16,7 @@ class InfoNce(keras.losses.Loss):
             cut vectors are good ones too (Matryoshka); None is the whole vector.
 
     Input shape: targets `(batch, 1)` int, equal for equal partners; vectors `(2 * batch, width)`, first the texts, then
-        the partners, or `(3 * batch, width)` with a partner each that is wrong.
+        the partners. With a partner each that is wrong, `(batch, 2)` and `(3 * batch, width)`.
     Source: van den Oord et al. 2018, https://arxiv.org/abs/1807.03748; Henderson et al. 2017,
         https://arxiv.org/abs/1705.00652, section 4; Kusupati et al. 2022, https://arxiv.org/abs/2205.13147.
     """
@@ -27,16 +27,16 @@ class InfoNce(keras.losses.Loss):
         self.sizes = sizes
 
     def call(self, y_true, y_pred):
-        found = [self._of(tf.reshape(y_true, [-1]), vectors) for vectors in cut(y_pred, self.sizes)]
+        found = [self._of(y_true, vectors) for vectors in cut(y_pred, self.sizes)]
         return tf.add_n(found) / len(found)
 
-    def _of(self, partners, vectors):
-        rows = tf.size(partners)
+    def _of(self, y_true, vectors):
+        rows = tf.shape(y_true)[0]
         texts, candidates = vectors[:rows], vectors[rows:]
         logits = tf.matmul(texts, candidates, transpose_b=True) / self.temperature
-        is_same = tf.logical_and(partners[:, None] == partners, tf.logical_not(tf.eye(rows, dtype="bool")))
-        hidden = tf.pad(is_same, [[0, 0], [0, tf.shape(candidates)[0] - rows]])
-        logits = tf.where(hidden, logits.dtype.min, logits)
+        is_right = y_true[:, :1] == tf.reshape(tf.transpose(y_true), [1, -1])
+        is_own = tf.eye(rows, tf.shape(candidates)[0], dtype="bool")
+        logits = tf.where(is_right & ~is_own, logits.dtype.min, logits)
         return tf.nn.sparse_softmax_cross_entropy_with_logits(tf.range(rows), logits)
 
     def get_config(self):

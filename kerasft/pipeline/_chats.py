@@ -1,21 +1,17 @@
 """Prompts, completions and conversations, as tables hold them."""
 
-import json
-
 import numpy as np
 
 from kerasft.pipeline._problems import brief, is_missing, row_problems
+from kerasft.pipeline._texts import text_problem, written_list
 
 ROLES = ("system", "user", "assistant")
 
 
 def as_turns(value):
-    """Returns a cell of messages, `{"role": …, "content": …}` or JSON of such, as pairs; None if it is not that."""
+    """Returns a cell of messages, `{"role": …, "content": …}` or a string of such, as pairs; None if it is not that."""
     if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            return None
+        value = written_list(value)
     if not isinstance(value, (list, tuple, np.ndarray)):
         return None
     if not all(isinstance(message, dict) and {"role", "content"} <= set(message) for message in value):
@@ -39,7 +35,7 @@ def _message_problem(value, with_answers):
     for number, (role, content) in enumerate(turns, start=1):
         if role not in ROLES:
             return f"has the role {brief(role)} in message {number}. The roles are: {', '.join(ROLES)}"
-        if not isinstance(content, str) or not content.strip() or "\0" in content:
+        if text_problem(content):
             return f"has {brief(content)} as message {number}, which is no text"
         if role == "system" and number > 1:
             return f"has a system message in place {number}, which must be the first"

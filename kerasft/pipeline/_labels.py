@@ -6,6 +6,7 @@ import numpy as np
 
 from kerasft.errors import UserError, nearest
 from kerasft.pipeline._problems import SHOWN, brief, is_missing, origin, refuse, row_problems
+from kerasft.pipeline._texts import NO_LIST, has_brackets, written_list
 
 MAX_CLASSES = 1_000
 
@@ -61,7 +62,8 @@ def label_ids(frame, column, labels):
 def multi_label_ids(frame, column, labels):
     """Returns which of `labels` each row has, float32 `(rows, len(labels))` of 0 and 1.
 
-    A row holds a list, tuple, set or array of labels, or a string that joins them with `|` (`"|"` alone: none).
+    A row holds a list, tuple, set or array of labels, a string that is such a list, see `written_list`, or one that
+    joins them with `|` (`"|"` alone: none).
 
     Raises: UserError that lists each row whose labels are missing, not in `labels`, or named twice.
     """
@@ -87,9 +89,14 @@ def label_problems(frame, column, labels=None):
 def multi_label_problems(frame, column, labels=None):
     """Returns a `Problem` for each row whose labels are missing, named twice, or not in `labels`, if they are known."""
     reason = _reasons(labels)
-    rows = (_label_names(value) for value in frame[column])
     twice = f"names a label twice. {_ROW_OF_LABELS}"
-    return row_problems(frame, column, (twice if len(set(row)) < len(row) else reason(row) for row in rows))
+
+    def row_reason(names):
+        if names is None:
+            return NO_LIST
+        return twice if len(set(names)) < len(names) else reason(names)
+
+    return row_problems(frame, column, map(row_reason, map(_label_names, frame[column])))
 
 
 def one_sided(targets, labels):
@@ -114,6 +121,11 @@ def _label_name(value):
 
 
 def _label_names(value):
+    """Returns the names of a row's labels, None for each that is missing; None for a string that is no list."""
+    if isinstance(value, str) and has_brackets(value):
+        value = written_list(value)
+        if value is None:
+            return None
     if isinstance(value, str) and value.strip():
         return list(filter(None, map(_label_name, value.split("|"))))
     if isinstance(value, (list, tuple, set, frozenset, np.ndarray)):

@@ -6,21 +6,19 @@ import json
 import numpy as np
 
 from kerasft.pipeline._problems import brief, is_missing, row_problems
+from kerasft.pipeline._texts import NO_LIST, has_brackets, text_problem, written_list
 
 SPAN = ("start", "end")
 KEYS = (*SPAN, "label")
 
 
 def as_list(value):
-    """Returns the items of a cell: of a list or an array, of a string that is a JSON list, or of words with blanks.
+    """Returns the items of a cell: of a list or an array, of a string that is a list, or of words with blanks.
 
-    None if it is nothing of that.
+    None if it is nothing of that, such as a string that has a list's brackets and is none.
     """
     if isinstance(value, str):
-        try:
-            value = json.loads(value) if value.lstrip().startswith("[") else value.split()
-        except ValueError:  # A text that begins with a bracket.
-            value = value.split()
+        value = written_list(value) if has_brackets(value) else value.split()
     return list(value) if isinstance(value, (list, tuple, np.ndarray)) else None
 
 
@@ -51,22 +49,28 @@ def span_problems(frame, column, text, labels=None):
 def _token_problem(value):
     words = None if is_missing(value) else as_list(value)
     if words is None:
-        return "is missing" if is_missing(value) else "is not a list of words"
+        return _no_list(value, "words")
     if not words:
         return "is empty"
-    wrong = next((word for word in words if not isinstance(word, str) or not word.strip() or "\0" in word), None)
-    return None if wrong is None else f"holds {brief(wrong)}, which is no word"
+    wrong = [word for word in words if text_problem(word)]
+    return f"holds {brief(wrong[0])}, which is no word" if wrong else None
 
 
 def _tag_problem(value, tokens, column, labels):
     tags, tokens = None if is_missing(value) else as_list(value), as_list(tokens)
     if tags is None:
-        return "is missing" if is_missing(value) else "is not a list of tags"
+        return _no_list(value, "tags")
     if len(tags) != len(tokens):
         return f"has {len(tags)} tags for {len(tokens)} {column}"
     names = tag_names(labels)
     wrong = [tag for tag in tags if is_missing(tag) or (labels and str(tag) not in names)]
     return _unknown(wrong[0], labels) if wrong else None
+
+
+def _no_list(value, what):
+    if is_missing(value):
+        return "is missing"
+    return NO_LIST if isinstance(value, str) else f"is not a list of {what}"
 
 
 def _span_problem(value, text, labels):
@@ -78,6 +82,8 @@ def _span_problem(value, text, labels):
         problem = _place_problem(begin, end, text)
         if problem:
             return problem
+        if is_missing(span["label"]) or not str(span["label"]).strip():
+            return f"has a span from {begin} to {end} whose label is missing"
         if labels and f"B-{span['label']}" not in labels:
             return _unknown(span["label"], [label[2:] for label in labels if label.startswith("B-")])
     ordered = sorted((span["start"], span["end"]) for span in spans)
@@ -152,11 +158,13 @@ def _place_problem(begin, end, text):
 def as_answers(value):
     """Returns a cell of answers as a list of dicts of `text` and `start`, or None if it is nothing of that.
 
-    Given as such a list, or as `{"text": [texts], "answer_start": [places]}`.
+    Given as such a list, or as `{"text": [texts], "answer_start": [places]}`, two lists of one length.
     """
     if isinstance(value, dict) and set(value) >= {"text", "answer_start"}:
-        texts, starts = list(value["text"]), list(value["answer_start"])
-        value = [{"text": text, "start": start} for text, start in zip(texts, starts, strict=False)]
+        parts = value["text"], value["answer_start"]
+        if not all(isinstance(part, (list, tuple, np.ndarray)) for part in parts) or len(set(map(len, parts))) > 1:
+            return None
+        value = [{"text": text, "start": start} for text, start in zip(*parts, strict=True)]
     found = as_list(value) if isinstance(value, (list, tuple, np.ndarray, str)) else None
     if found is None or not all(isinstance(answer, dict) and {"text", "start"} <= set(answer) for answer in found):
         return None
@@ -172,7 +180,8 @@ def answer_problems(frame, column, context):
 def _answer_problem(value, context):
     answers = as_answers(value)
     if answers is None:
-        return "is missing" if is_missing(value) else "is not a list of {text: …, start: …}"
+        form = "a list of {text: …, start: …} or {text: […], answer_start: […]} of equal lengths"
+        return "is missing" if is_missing(value) else f"is not {form}"
     for answer in answers:
         text, start = answer["text"], answer["start"]
         if not isinstance(text, str) or not text.strip():

@@ -5,7 +5,6 @@ all: `refuse` makes an error of them, `warn` a warning, and `Quarantine` leaves 
 """
 
 import os
-import re
 
 import pandas as pd
 
@@ -35,6 +34,7 @@ from kerasft.pipeline._problems import (
     warn,
 )
 from kerasft.pipeline._quarantine import Quarantine, without
+from kerasft.pipeline._texts import text_problems
 from kerasft.pipeline._words import (
     answer_problems,
     as_answers,
@@ -67,6 +67,7 @@ __all__ = [
     "image_problems",
     "infer_labels",
     "infer_multi_labels",
+    "is_missing",
     "label_ids",
     "label_problems",
     "message_problems",
@@ -78,6 +79,7 @@ __all__ = [
     "origin",
     "refuse",
     "resolve_paths",
+    "row_problems",
     "span_pair_problems",
     "span_problems",
     "tag_names",
@@ -87,8 +89,6 @@ __all__ = [
     "warn",
     "without",
 ]
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def choose_columns(frame, wanted, columns=None):
@@ -125,24 +125,9 @@ def choose_columns(frame, wanted, columns=None):
 
 
 def resolve_paths(frame, column):
-    """Returns the table with relative paths in `column` taken from the folder of the file that lists them."""
+    """Returns the table with relative paths in `column` taken from the folder of the file that lists them, once."""
     folder = frame.attrs.get("folder", "")
     paths = [os.path.join(folder, value) if isinstance(value, str) else value for value in frame[column]]
-    return frame.assign(**{column: pd.Series(paths, index=frame.index, dtype=object)})
-
-
-def text_problems(frame, column):
-    """Returns a `Problem` for each row of `column` that is not usable text."""
-    return row_problems(frame, column, (_text_problem(value) for value in frame[column]))
-
-
-def _text_problem(value):
-    if not isinstance(value, str):
-        return "is missing" if is_missing(value) else "is not a string"
-    if not value.strip():
-        return "is blank" if value else "is empty"
-    if "\0" in value:
-        return "holds a NUL character"
-    if not value.isascii() and _SURROGATE.search(value):
-        return "holds half of a surrogate pair, which no encoding can write"
-    return None
+    resolved = frame.assign(**{column: pd.Series(paths, index=frame.index, dtype=object)})
+    resolved.attrs = {name: value for name, value in frame.attrs.items() if name != "folder"}
+    return resolved

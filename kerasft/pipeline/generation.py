@@ -28,7 +28,7 @@ def sampler(given):
     if isinstance(given, dict):
         arguments = {key: value for key, value in given.items() if key != "name"}
         name = given.get("name")
-    if name not in SAMPLERS:
+    if not isinstance(name, str) or name not in SAMPLERS:
         raise UserError(f"sampler must be one of {', '.join(SAMPLERS)}. Received: sampler={given!r}")
     try:
         return SAMPLERS[name](**arguments)

@@ -82,7 +82,8 @@ class PromptPreprocessor(TextPreprocessor):
             turns = [("user", turns)]
         if self.template is None:
             return [Piece(content, (), False) for _, content in turns]
-        return [*self.conversation(turns), *self._before("assistant")]
+        said = [piece._replace(is_learned=False) for piece in self.conversation(turns)]
+        return [*said, *self._before("assistant")]
 
     @property
     def stops(self):
@@ -103,16 +104,23 @@ class PromptPreprocessor(TextPreprocessor):
             return Piece("", (self.tokenizer.token_to_id(part),), False)
         return Piece(part, (), False)
 
-    def _pack(self, texts):
-        """Returns the ids of prompts of one message each; a text that is too long loses its beginning."""
+    @property
+    def text_length(self):
+        """Tokens of `sequence_length` that are left for a text; 0 or less if what is around it leaves none."""
+        return self.sequence_length - self.room - sum(map(len, self._around_text()))
+
+    def _around_text(self):
+        """Returns the ids before and after a text that is given, as two lists."""
         pieces = self.prompt(self.around.replace("{}", GIVEN))
         at = next(number for number, piece in enumerate(pieces) if GIVEN in piece.text)
-        pieces[at : at + 1] = [pieces[at]._replace(text=part) for part in pieces[at].text.partition(GIVEN)]
-        at += 1
-        before = [*self.marks["start"], *self._ids(pieces[:at])]
-        after = [*self._ids(pieces[at + 1 :]), *self.lead]
-        ids = as_ragged(self.tokenizer(texts))
-        room = self.sequence_length - self.room - len(before) - len(after)
+        before, _, after = (pieces[at]._replace(text=part) for part in pieces[at].text.partition(GIVEN))
+        begin, end = self._ids([*pieces[:at], before]), self._ids([after, *pieces[at + 1 :]])
+        return [*self.marks["start"], *begin], [*end, *self.lead]
+
+    def _pack(self, texts):
+        """Returns the ids of prompts of one message each; a text that is too long loses its beginning."""
+        before, after = self._around_text()
+        ids, room = as_ragged(self.tokenizer(texts)), self.text_length
         ids = tf.gather(
             ids.flat_values, tf.ragged.range(tf.maximum(ids.row_limits() - room, ids.row_starts()), ids.row_limits())
         )

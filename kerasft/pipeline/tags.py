@@ -2,7 +2,8 @@
 
 A tag is `O`, outside of any span, or a letter and a type, such as `B-PER`: `B` begins a span and `I` goes on with it
 (IOB2); where spans of one type seldom touch, `I` also begins one (IOB1); `E` or `L` ends it and `S` or `U` is one of a
-single word (BIOES, BILOU). Source: Ramshaw & Marcus 1995, https://arxiv.org/abs/cmp-lg/9505040.
+single word (BIOES, BILOU). Or no tag has a letter, and each is the type of its word.
+Source: Ramshaw & Marcus 1995, https://arxiv.org/abs/cmp-lg/9505040.
 """
 
 import re
@@ -18,7 +19,7 @@ TAG = re.compile(r"([BIESLU])-(.+)")
 class Scheme:
     """What the tags of a model mean together, as tables by their numbers.
 
-    Tags without letters, such as parts of speech, make each word a span of its own.
+    Tags without letters, such as parts of speech, make each word a span of its own, but for `O`.
 
     Args:
         tags: sequence of str, the model's labels.
@@ -33,7 +34,8 @@ class Scheme:
     """
 
     def __init__(self, tags):
-        parts = [_parts(tag) for tag in tags] if are_spans(tags) else [("S", tag) for tag in tags]
+        letters = are_spans(tags)
+        parts = [_parts(tag) if letters or tag == OUTSIDE else ("S", tag) for tag in tags]
         self.types = sorted({kind for _, kind in parts if kind is not None})
         self.type_of = np.array([-1 if kind is None else self.types.index(kind) for _, kind in parts], "int32")
         self.begins = np.array([[_begins(before, part) for part in parts] for before in [*parts, (OUTSIDE, None)]])
@@ -82,6 +84,18 @@ def spans_at(scheme, tags, rows):
 def are_spans(tags):
     """Returns whether these tags mark spans; otherwise each is a label of its word alone, as parts of speech are."""
     return all(tag == OUTSIDE or TAG.fullmatch(tag) for tag in tags) and any(tag != OUTSIDE for tag in tags)
+
+
+def problem(tags):
+    """Returns what is wrong with tags if some have a letter and others, but for `O`, none that is known; or None."""
+    plain = [tag for tag in tags if tag != OUTSIDE and not TAG.fullmatch(tag)]
+    others = [tag for tag in tags if TAG.fullmatch(tag)]
+    if not (plain and others):
+        return None
+    return (
+        "Tags must be O, or a letter and a type as in IOB1 and IOB2 (B-, I-), BIOES (B-, I-, E-, S-) or BILOU (B-, I-, "
+        f"L-, U-); or none may have a letter. Received: {plain[0]!r} beside {others[0]!r}"
+    )
 
 
 def completed(found):

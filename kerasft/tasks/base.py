@@ -1,6 +1,7 @@
 """What a task is: what is predicted, from what, and how it is scored and served."""
 
 import numbers
+import os
 import types
 from typing import Any, ClassVar
 
@@ -21,6 +22,7 @@ class Task:
         target: str. Name of the column of what is learned.
         has_classes: bool. Whether outputs are logits of classes, as some objectives need.
         rows_apart: bool. Whether a row's loss is its own, so that a batch may be computed in parts, or shared.
+        is_encoder_decoder: bool. Whether it trains an encoder with a decoder, each with tokens of its own.
         answers_rows: bool. Whether there is one output for each row, as some need; otherwise one for each word.
         scores_tokens: bool. Whether outputs are how likely the head finds the right tokens, and answers are made by
             `generated`.
@@ -43,6 +45,7 @@ class Task:
     has_classes: ClassVar[bool] = False
     answers_rows: ClassVar[bool] = True
     rows_apart: ClassVar[bool] = True
+    is_encoder_decoder: ClassVar[bool] = False
     scores_tokens: ClassVar[bool] = False
     converses: ClassVar[bool] = False
     compares_answers: ClassVar[bool] = False
@@ -63,6 +66,9 @@ class Task:
         Rows that cannot be used are refused, or left to `quarantine`, a `pipeline.clean.Quarantine`.
         """
         raise NotImplementedError
+
+    def learn(self, train, validation):
+        """Learns from the training data what `prepare` leaves to them alone; `validation` may be None."""
 
     def oddities(self, frame):
         """Returns pairs of problems and what they are, which `fit` warns of: these rows are used all the same."""
@@ -88,6 +94,18 @@ class Task:
     def frame_of(self, inputs):
         """Returns a frame of the task's input columns for what `predict` was given."""
         raise NotImplementedError
+
+    def input_frame(self, inputs):
+        """Returns the same. Raises UserError for what is neither one input nor several."""
+        try:
+            if not (isinstance(inputs, os.PathLike) and self.modality == "image"):
+                iter(inputs)
+        except TypeError:
+            raise UserError(
+                "Give one input or a list of them (strings or tuples of strings; of images paths, bytes or arrays), or "
+                f"data as for fit. Received: {clean.brief(inputs)}"
+            ) from None
+        return self.frame_of(inputs)
 
     def part_of(self, pretrained):
         """Returns what the task reads of a `Pretrained`, as another, where that is not all of it."""

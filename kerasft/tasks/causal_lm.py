@@ -82,13 +82,14 @@ class CausalLm(WritingTask):
 
     def prepare(self, frame, with_targets=True, quarantine=None):
         """Returns the columns of the form; without targets `prompt`, or `messages` that end with the user's."""
-        present = {ours for names in FORMS.values() for ours in names if self.columns.get(ours, ours) in frame}
         form = self.form
         if with_targets:
+            present = {ours for names in FORMS.values() for ours in names if self.columns.get(ours, ours) in frame}
             form = form or next((name for name, columns in FORMS.items() if present >= set(columns)), "prompt")
             wanted = FORMS[form]
         else:
-            wanted = ("messages",) if "messages" in present else ("prompt",)
+            has_messages = {"messages", self.columns.get("messages")} & set(frame)
+            wanted = ("messages",) if has_messages else ("prompt",)
         frame = self._chosen(frame, with_targets, dict.fromkeys(wanted, True))
         if wanted == ("messages",):
             problems = clean.message_problems(frame, "messages", with_answers=with_targets)
@@ -144,10 +145,12 @@ class CausalLm(WritingTask):
         own = {"template": self._template(pretrained.converter), "system": self.system, "room": self.max_new_tokens}
         kind = functools.partial(prompts.PromptPreprocessor, **own)
         preprocessor = text_preprocessor(pretrained, self.sequence_length, kind)
-        if self.max_new_tokens + LEAST > preprocessor.sequence_length:
+        if preprocessor.text_length < LEAST:
+            around = preprocessor.sequence_length - self.max_new_tokens - preprocessor.text_length
             raise UserError(
-                "max_new_tokens leaves no room for a prompt. "
-                f"Received: max_new_tokens={self.max_new_tokens}, sequence_length={preprocessor.sequence_length}"
+                f"system and max_new_tokens leave no room for a prompt of {LEAST} tokens or more. Received: "
+                f"max_new_tokens={self.max_new_tokens}, sequence_length={preprocessor.sequence_length}, "
+                f"tokens of template and system message: {around}"
             )
         return preprocessor
 

@@ -134,7 +134,8 @@ class MultiTask(TextTask):
     @staticmethod
     def _known(frame, name):
         """Returns whether each row has an answer, `(rows,)` bool."""
-        return np.array([not (clean.is_missing(value) or value == "") for value in frame[name]], bool)
+        empty = (clean.is_missing(value) or (isinstance(value, str) and value == "") for value in frame[name])
+        return ~np.fromiter(empty, bool, len(frame))
 
     def _part(self, frame, name):
         """Returns the rows that have an answer for a task, as its own table."""

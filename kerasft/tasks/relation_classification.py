@@ -1,5 +1,6 @@
 """How two parts of a text are related."""
 
+import warnings
 from typing import ClassVar
 
 import numpy as np
@@ -13,7 +14,7 @@ from kerasft.tasks._text import EDGE_CASES, TextTask
 
 SPANS = ("subject", "object")
 SIGNS = {"subject": ("@", "*"), "object": ("#", "^")}  # Around a span, and around its kind.
-AROUND = 1000  # Characters before and after both spans that are read, so that what is cut is not the spans.
+AFTER = 1000  # Characters after both spans that are read.
 
 
 class RelationClassification(TextTask, Classification):
@@ -23,8 +24,9 @@ class RelationClassification(TextTask, Classification):
     `label`; where nothing relates the two, one that says so, such as `none`. Spans may have a `label`, too, their kind
     (`PER`, `DRUG`), as those that `token_classification` finds; `candidates` makes pairs of these.
 
-    The model reads the text with signs around the spans, `@ * PER * Anna @ joined # ^ ORG ^ the bank #`, at most 1,000
-    characters before and after both.
+    The model reads the text with signs around the spans, `@ * PER * Anna @ joined # ^ ORG ^ the bank #`. Before both,
+    it reads half as many characters as `sequence_length`, so that what is cut of a long text is not the spans, whatever
+    its script; after both, 1,000.
 
     Args:
         labels: list of str or None. Names of the relations in order; learned from the training data if None.
@@ -91,8 +93,20 @@ class RelationClassification(TextTask, Classification):
     # === Model ===
 
     def examples(self, frame, preprocessor, with_targets=True):
-        texts = np.concatenate([marked(*map(tf.constant, part)) for part in self._parts(frame)])
-        return text.tokenize(preprocessor, [texts.tolist()], self.targets(frame) if with_targets else None)
+        made = self._tokenized(frame, preprocessor, self.targets(frame) if with_targets else None)
+        limit = preprocessor.sequence_length
+        cut = frame[made.lengths == limit]
+        if with_targets and len(cut):
+            lost = sum(self._tokenized(cut, preprocessor, after=0).lengths == limit)
+            what = f"{lost:,} of {len(frame):,} rows lose their second span, which ends beyond sequence_length={limit}"
+            if lost:
+                warnings.warn(f"{what} tokens.", clean.DataWarning, stacklevel=2)
+        return made
+
+    def _tokenized(self, frame, preprocessor, targets=None, after=AFTER):
+        before = preprocessor.sequence_length // 2
+        texts = [marked(*map(tf.constant, part), before=before, after=after) for part in self._parts(frame)]
+        return text.tokenize(preprocessor, [np.concatenate(texts).tolist()], targets)
 
     def _parts(self, frame):
         """Returns the arguments of `marked`, some rows at a time."""
@@ -117,7 +131,8 @@ class RelationClassification(TextTask, Classification):
         return {"text": _strings(frame["text"].tolist()), **places, **kinds}
 
     def serve(self, model, preprocessor, *inputs):
-        return self.decode(model(preprocessor(marked(*inputs)), training=False))
+        texts = marked(*inputs, before=preprocessor.sequence_length // 2)
+        return self.decode(model(preprocessor(texts), training=False))
 
     def edge_cases(self):
         rows, kind = [], {"label": "KIND"} if self.kinds else {}
@@ -151,12 +166,13 @@ def candidates(texts, entities):
     return pd.DataFrame(rows, columns=["text", *SPANS])
 
 
-def marked(texts, subjects, objects, *kinds):
+def marked(texts, subjects, objects, *kinds, before, after=AFTER):
     """Returns texts with signs around their spans, `(batch,)` strings.
 
     Args:
         texts: `(batch,)` strings. subjects, objects: `(batch, 2)` int32, in characters, that do not overlap.
         kinds: none, or those of subjects and of objects, each `(batch,)` strings.
+        before, after: int. Characters before and after both spans that are kept.
     """
     spans = tf.cast(tf.stack([subjects, objects], axis=1), "int64")
     signs, around = (tf.tile([signs], [tf.shape(texts)[0], 1]) for signs in zip(*SIGNS.values(), strict=True))
@@ -165,14 +181,14 @@ def marked(texts, subjects, objects, *kinds):
         opening = tf.strings.join([signs, around, tf.stack(kinds, axis=1), around], " ")
     order = tf.argsort(spans[:, :, 0], axis=1)
     spans, signs, opening = (tf.gather(values, order, batch_dims=1) for values in (spans, signs, opening))
-    begin = tf.maximum(spans[:, 0, 0] - AROUND, 0)
-    end = tf.minimum(spans[:, 1, 1] + AROUND, tf.cast(tf.strings.length(texts, "UTF8_CHAR"), "int64"))
+    begin = tf.maximum(spans[:, 0, 0] - before, 0)
+    end = tf.minimum(spans[:, 1, 1] + after, tf.cast(tf.strings.length(texts, "UTF8_CHAR"), "int64"))
     edges = tf.concat([begin[:, None], tf.reshape(spans, (-1, 4)), end[:, None]], axis=1)
     rows = tf.repeat(tf.range(tf.shape(texts, "int64")[0]), 5)
     pieces = words.cut(texts, rows, tf.reshape(edges[:, :-1], [-1]), tf.reshape(edges[:, 1:], [-1]))
-    before, first, between, second, after = tf.unstack(tf.reshape(tf.strings.strip(pieces), (-1, 5)), axis=1)
+    ahead, first, between, second, behind = tf.unstack(tf.reshape(tf.strings.strip(pieces), (-1, 5)), axis=1)
     left, right = ([opening[:, side], span, signs[:, side]] for side, span in enumerate((first, second)))
-    return tf.strings.strip(tf.strings.join([before, *left, between, *right, after], " "))
+    return tf.strings.strip(tf.strings.join([ahead, *left, between, *right, behind], " "))
 
 
 def _strings(values):

@@ -39,6 +39,7 @@ class Seq2seq(WritingTask):
     target: ClassVar[str] = "target"
     evaluation: ClassVar[str] = "writing"
     compares_answers: ClassVar[bool] = True
+    is_encoder_decoder: ClassVar[bool] = True
     generator = generation.Writing
 
     def __init__(self, prefix="", max_new_tokens=64, sampler="greedy", sequence_length=None, **kwargs):

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 
 from kerasft import registry
@@ -71,32 +72,40 @@ class TextEmbedding(TextTask):
         if "value" in frame:
             problems += clean.number_problems(frame, "value")
         frame = (quarantine or clean.Quarantine()).admit(frame, problems)
-        if "value" in frame:
-            frame = frame.assign(value=clean.numbers(frame, "value"))
-        if with_targets:
-            self._learn(frame)
-        return frame
+        return frame.assign(value=clean.numbers(frame, "value")) if "value" in frame else frame
 
-    def _learn(self, frame):
-        if "value" in frame and self.low is None:
-            values = frame["value"]
+    def learn(self, train, validation):
+        self.has_values = "value" in train
+        if validation is not None and ("value" in validation) != self.has_values:
+            raise UserError(
+                "data and validation_data must both have 'value', or neither. Received: data with "
+                f"{', '.join(train)}; validation_data with {', '.join(validation)}"
+            )
+        if self.has_values and self.low is None:
+            values = train["value"]
             if values.min() == values.max():
                 raise UserError(
-                    f"{clean.origin(frame)}: every value is the same, so there is nothing to learn. "
+                    f"{clean.origin(train)}: every value is the same, so there is nothing to learn. "
                     f"Received: {values.iloc[0]:g} in {len(values):,} rows"
                 )
             self.low, self.high = float(values.min()), float(values.max())
-        self.has_values = "value" in frame
 
     @property
     def learned(self):
         return {"low": self.low, "high": self.high} if self.has_values else {}
 
     def targets(self, frame):
-        """Returns `(rows, 1)` float32, how alike the texts are from 0 to 1; or int32, equal for equal partners."""
+        """Returns `(rows, 1)` float32, how alike the texts are from 0 to 1; or `(rows, partners and negatives)` int32,
+        equal for equal texts.
+
+        Before training has said what the lowest and the highest value are, they are those of the frame.
+        """
         if "value" in frame:
-            return ((frame["value"].to_numpy("float32") - self.low) / (self.high - self.low))[:, None]
-        return frame["text_pair"].astype("category").cat.codes.to_numpy("int32")[:, None]
+            values = frame["value"].to_numpy("float32")[:, None]
+            low, high = (values.min(), values.max()) if self.low is None else (self.low, self.high)
+            return (values - low) / (high - low or 1)
+        partners = frame[[name for name in COLUMNS[1:] if name in frame]]
+        return pd.factorize(partners.to_numpy().ravel())[0].reshape(partners.shape).astype("int32")
 
     def examples(self, frame, preprocessor, with_targets=True):
         columns = [text.tokenize(preprocessor, [frame[name].array]) for name in COLUMNS if name in frame]

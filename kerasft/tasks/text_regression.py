@@ -1,9 +1,10 @@
 """A number for a text, or for a pair of texts."""
 
+import math
+import numbers
 from typing import ClassVar
 
 import keras
-import numpy as np
 
 from kerasft.errors import UserError
 from kerasft.pipeline import clean
@@ -36,9 +37,10 @@ class TextRegression(TextTask):
         super().__init__(**kwargs)
         if (mean is None) != (deviation is None):
             raise UserError(f"Give mean and deviation, or neither. Received: mean={mean!r}, deviation={deviation!r}")
-        if mean is not None and not (np.isfinite(mean) and np.isfinite(deviation) and deviation > 0):
+        are_numbers = all(isinstance(value, numbers.Real) and math.isfinite(value) for value in (mean, deviation))
+        if mean is not None and not (are_numbers and deviation > 0):
             raise UserError(
-                "mean must be finite and deviation finite and above 0. "
+                "mean must be a finite number, and deviation one above 0. "
                 f"Received: mean={mean!r}, deviation={deviation!r}"
             )
         self.mean = mean

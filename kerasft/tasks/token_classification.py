@@ -19,7 +19,8 @@ class TokenClassification(TextInputs):
 
     Data are words with a tag each (`tokens`, `tags`), in any of the schemes IOB1, IOB2 and BIOES, or whole texts with
     spans (`text`, `spans`), each `{"start": …, "end": …, "label": …}` in characters. Tags without letters, as parts of
-    speech have, make each word a span of its own. Texts longer than the model reads are cut into overlapping windows.
+    speech have, make each word a span of its own, but for `O`. Texts longer than the model reads are cut into
+    overlapping windows.
 
     Args:
         labels: list of str or None. The tags in order; learned from the training data if None.
@@ -46,6 +47,9 @@ class TokenClassification(TextInputs):
             raise UserError(f"labels must be two or more different tags. Received: labels={labels!r}")
         check_sequence_length(sequence_length)
         self.labels = None if labels is None else [str(label) for label in labels]
+        problem = tags.problem(self.labels or ())
+        if problem:
+            raise UserError(problem)
         self.crf = crf
         self.sequence_length = sequence_length
 
@@ -57,7 +61,7 @@ class TokenClassification(TextInputs):
             return frame
         has_text = self.columns.get("spans", "spans") in frame
         if not with_targets:
-            has_text = self.columns.get("tokens", "tokens") not in frame
+            has_text = not {"tokens", self.columns.get("tokens")} & set(frame)
         given, target = ("text", "spans") if has_text else ("tokens", "tags")
         columns = {ours: theirs for ours, theirs in self.columns.items() if with_targets or theirs in frame}
         frame = clean.choose_columns(frame, {given: True, **({target: True} if with_targets else {})}, columns)
@@ -82,10 +86,12 @@ class TokenClassification(TextInputs):
             labels = [tags.OUTSIDE, *labels] if labels else []
         else:
             labels = tags.completed({str(tag) for row in frame["tags"] for tag in clean.as_list(row)})
+        error = tags.problem(labels)
         if len(labels) < 2:
             error = (
                 f"There is nothing to learn: every word has the same tag. Received: {', '.join(labels) or 'no spans'}"
             )
+        if error:
             clean.refuse([error, *problems], f"{clean.origin(frame)} cannot be used")
         return labels
 

@@ -49,7 +49,12 @@ class ZeroShotClassification(TextClassification):
         super().__init__(labels=labels, **kwargs)
         if self.labels is None:
             raise UserError("zero_shot_classification needs labels=[…]. Received: labels=None")
-        self.descriptions = dict(descriptions or {})
+        if not isinstance(descriptions, (dict, type(None))):
+            raise UserError(f"descriptions must be a dict of labels to texts. Received: descriptions={descriptions!r}")
+        self.descriptions = {str(label): text for label, text in (descriptions or {}).items()}
+        wrong = [text for text in self.descriptions.values() if not isinstance(text, str)]
+        if wrong:
+            raise UserError(f"descriptions must be texts. Received: {wrong[0]!r}")
         unknown = sorted(set(self.descriptions) - set(self.labels))
         if unknown:
             raise UserError(f"descriptions must be of labels: {', '.join(self.labels)}. Received: {unknown[0]!r}")
@@ -98,7 +103,7 @@ class ZeroShotClassification(TextClassification):
 
     def _described(self):
         """Returns what each label means, in words."""
-        return [self.template.format(self.descriptions.get(label, label)) for label in self.labels]
+        return [self.template.replace("{}", self.descriptions.get(label, label)) for label in self.labels]
 
     def _answers(self, preprocessor):
         """Returns the ids of the answer for each label, as lists."""

@@ -22,15 +22,17 @@ def read(task, seed, data, validation_data=None, validation_split=0.0, quarantin
             f"Give validation_data or validation_split, not both. Received: validation_split={validation_split}"
         )
     train = task.prepare(data_sources.load(data), quarantine=quarantine)
+    validation = None
+    if validation_data is not None:
+        validation = task.prepare(data_sources.load(validation_data), quarantine=quarantine)
+    task.learn(train, validation)
     for problems, what in task.oddities(train):
         clean.warn(problems, what)
     content = _content(task, train)
     if validation_split:
         return split.split(train, validation_split, seed, label=task.strata, content=content)
-    if validation_data is None:
-        return train, None
-    validation = task.prepare(data_sources.load(validation_data), quarantine=quarantine)
-    clean.warn(clean.duplicates(train, validation, content), "validation examples that are also trained on")
+    if validation is not None:
+        clean.warn(clean.duplicates(train, validation, content), "validation examples that are also trained on")
     return train, validation
 
 

@@ -43,6 +43,28 @@ def test_numbered_tokens_and_comments(tmp_path):
     assert rows(frame) == [(["in", "tampa"], ["O", "B-LOC"]), (["de", "le"], ["O", "O"])]
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["1 CD O\nOctober NNP B-DATE\n", "1 CD O\n\n1998 CD B-DATE\n", "1 CD O\n1 CD B-DATE\n", "2 CD O\n1 CD B-DATE\n"],
+)
+def test_a_number_that_comes_first_is_a_word(tmp_path, text):
+    frame = base.load(written(tmp_path, text))
+    words = [line.split() for line in text.splitlines() if line]
+    assert [word for row in frame["tokens"] for word in row] == [word for word, *_ in words]
+    assert [tag for row in frame["tags"] for tag in row] == [tag for *_, tag in words]
+
+
+def test_no_line_is_left_out_where_the_first_column_is_chosen(tmp_path):
+    path = written(tmp_path, "1 CD NP O\n3 CD NP O\n")
+    frame = base.load({"name": "conll", "path": path, "tokens": 0, "tags": 3})
+    assert rows(frame) == [(["1", "3"], ["O", "O"])]
+
+
+def test_numbered_tokens_with_gaps_and_comments_as_wide_as_they_are(tmp_path):
+    frame = base.load(written(tmp_path, "# a b\n1 in O\n2-3 du O\n4 Oslo B-LOC\n\n# c d\n\n1 so O\n"))
+    assert rows(frame) == [(["in", "Oslo"], ["O", "B-LOC"]), (["so"], ["O"])]
+
+
 def test_chosen_columns_windows_lines_and_a_byte_order_mark(tmp_path):
     path = written(tmp_path, b"\xef\xbb\xbfO;a;x\r\nB-X;b;y\r\n\r\nO;c;z\r\n")
     frame = base.load({"name": "conll", "path": path, "tokens": 1, "tags": 0, "separator": ";"})

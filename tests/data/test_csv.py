@@ -1,4 +1,5 @@
 import csv
+import warnings
 
 import pytest
 from hypothesis import given, settings
@@ -6,6 +7,7 @@ from hypothesis import strategies as st
 
 from kerasft.data.csv import read
 from kerasft.errors import UserError
+from kerasft.pipeline.clean import DataWarning
 
 # Everything that UTF-8 can write but NUL: quotes, separators, line ends of all kinds, blanks, accents, emoji.
 CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12) | st.sampled_from(
@@ -44,7 +46,9 @@ def test_round_trip_of_what_python_writes(place, tmp_path_factory, rows, separat
     path = tmp_path_factory.getbasetemp() / "round_trip.csv"
     with open(path, "w", encoding="utf-8", newline="") as file:
         csv.writer(file, delimiter=separator).writerows([["a", "b", "c"], *rows])
-    frame = read(path, separator=separator)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)  # Of cells with a tab and a line break.
+        frame = read(path, separator=separator)
     assert list(frame.columns) == ["a", "b", "c"]
     assert frame.values.tolist() == [[cell or None for cell in row] for row in rows]
     assert frame.index.tolist() == list(range(1, len(rows) + 1))
@@ -88,6 +92,14 @@ def test_quotes_as_plain_characters(place, tmp_path):
     assert read(path, quote=None)["text"].tolist() == ['"good" film', '"open']
     with pytest.raises(UserError, match=r"a\.tsv, line 2.*quote.*quote=None.*Received: '\"good\" film"):
         read(path)
+
+
+def test_rows_that_a_quote_may_have_joined_are_told(place, tmp_path):
+    path = write(tmp_path / "a.tsv", 'text\tlabel\nfine\t1\n"He came.\t1\nAnd he left."\t0\n')
+    with pytest.warns(DataWarning, match=r"quote: null:\na\.tsv, line 3\. Received: 'He came\.\\t1\\nAnd he left\.'$"):
+        assert len(read(path)) == 2
+    assert read(path, quote=None).values.tolist()[1:] == [['"He came.', "1"], ['And he left."', "0"]]
+    assert len(read(write(tmp_path / "a.csv", 'text,label\n"one, two,\nthree",1\n'))) == 1
 
 
 def test_other_encoding(place, tmp_path):

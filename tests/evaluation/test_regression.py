@@ -46,6 +46,14 @@ def test_a_correlation_that_is_not_defined_is_nan(tmp_path):
     assert "NaN" not in (tmp_path / "metrics.json").read_text()
 
 
+def test_nothing_is_made_of_rounding():
+    truth = column([0.1, 0.1, 0.1])  # Their mean is 0.10000000000000002.
+    found = regression.evaluate(truth, column([0.1, 0.2, 0.3]), resamples=20).metrics
+    assert np.isnan([found[name].value for name in ("r2", "pearson", "spearman")]).all()
+    found = regression.evaluate(column([0.1, 0.2, 0.7]), column([0.1, 0.3, 0.6]), resamples=200).metrics
+    assert found["r2"].low > -1000
+
+
 def test_a_report_of_one_and_of_many_rows(tmp_path):
     rng = np.random.default_rng(0)
     for rows in (1, 2000):

@@ -43,11 +43,18 @@ def test_equal_texts_share_their_right_partners_and_equal_partners_are_one():
 
 def test_further_texts_are_wrong_ones():
     outputs = np.array([angles(0, 10, 5), angles(90, 80, 0)])
-    found = similarity.evaluate(np.array([[0], [1]]), outputs, resamples=20)
+    partners = np.array([[0, 2], [1, 3]])
+    found = similarity.evaluate(partners, outputs, resamples=20)
     assert found.metrics["mrr"].value == pytest.approx((1 / 3 + 1) / 2)
     assert "mean reciprocal rank" in report.html(found, "run", {})
-    assert similarity.picture(np.array([[0], [1]]), outputs) is None
-    assert similarity.example_scores(np.array([[0], [1]]), outputs)[0] == "mrr"
+    assert similarity.picture(partners, outputs) is None
+    assert similarity.example_scores(partners, outputs)[0] == "mrr"
+
+
+def test_equal_wrong_ones_are_one_and_a_right_one_is_never_wrong():
+    outputs = np.array([angles(0, 10, 5), angles(90, 80, 5), angles(180, 170, 80)])
+    found = similarity.evaluate(np.array([[0, 3], [1, 3], [2, 1]]), outputs, resamples=20).metrics
+    assert found["mrr"].value == pytest.approx((1 / 2 + 1 + 1) / 3)  # Before the first text's partner there is one.
 
 
 @pytest.mark.parametrize(

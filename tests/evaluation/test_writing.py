@@ -25,6 +25,17 @@ def test_bleu_and_chrf_are_those_of_sacrebleu():
         assert estimate.low <= estimate.value <= estimate.high
 
 
+@pytest.mark.parametrize(
+    ("written", "right"), [(["jawohl", "haus am see"], ["ja", "haus am see"]), (["a dog"], ["a cat"]), ([""], ["yes"])]
+)
+def test_short_texts_are_measured_as_by_sacrebleu(written, right):
+    counts = [writing._counts(*pair) for pair in zip(written, right, strict=True)]
+    counts = np.concatenate([SCORES[: len(right)], counts], axis=1)
+    weights = np.ones(len(right))
+    assert writing.bleu(None, counts, weights) == pytest.approx(sacrebleu.corpus_bleu(written, [right]).score)
+    assert writing.chrf(None, counts, weights) == pytest.approx(sacrebleu.corpus_chrf(written, [right]).score)
+
+
 def test_rouge_counts_words_in_common():
     found = measured().metrics
     # Of 7 and 7 words, 5 are common, in order; of 6 and 6 pairs, "two dogs" and "wet grass".

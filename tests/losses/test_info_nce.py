@@ -27,7 +27,8 @@ def test_it_is_the_cross_entropy_among_the_partners_of_the_batch(vectors):
 
 
 def test_hard_negatives_are_further_candidates(vectors):
-    loss = InfoNce(temperature=0.2, reduction=None)(np.arange(4)[:, None], vectors)
+    targets = np.stack([np.arange(4), 4 + np.arange(4)], 1)
+    loss = InfoNce(temperature=0.2, reduction=None)(targets, vectors)
     np.testing.assert_allclose(loss, expected(vectors[:4], vectors[4:], 0.2), rtol=1e-5)
 
 
@@ -35,6 +36,14 @@ def test_equal_partners_are_not_wrong(vectors):
     both = InfoNce(reduction=None)(np.array([[0], [1], [1]]), np.concatenate([vectors[:3], vectors[6:9]]))
     alone = InfoNce(reduction=None)(np.array([[0], [1]]), np.concatenate([vectors[:2], vectors[6:8]]))
     np.testing.assert_allclose(both[1], alone[1], rtol=1e-5)
+
+
+def test_a_hard_negative_that_is_the_partner_of_another_is_not_wrong_for_it(vectors):
+    vectors = np.concatenate([vectors[:2], vectors[4:6], vectors[5:6], vectors[7:8]])
+    loss = InfoNce(reduction=None)(np.array([[0, 1], [1, 2]]), vectors)
+    candidates = vectors[[3, 2, 5]]  # Its own partner, that of the first text and its own negative.
+    logits = normal(vectors[1:2]) @ normal(candidates).T / 0.05
+    np.testing.assert_allclose(loss[1], np.log(np.exp(logits - logits[0, 0]).sum()), rtol=1e-4)
 
 
 def test_cut_vectors_count_as_the_whole_ones(vectors):

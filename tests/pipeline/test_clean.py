@@ -61,8 +61,80 @@ def test_resolve_paths_starts_at_the_folder_of_the_file(tmp_path):
     )
     resolved = clean.resolve_paths(frame, "image")
     assert resolved["image"].tolist() == [str(tmp_path / "cat/1.jpg"), "/far/2.jpg", None]
-    assert resolved.attrs == frame.attrs and frame["image"].iat[0] == "cat/1.jpg"
+    assert resolved.attrs == {"origin": "a.csv"} and frame["image"].iat[0] == "cat/1.jpg"
+    assert frame.attrs == {"origin": "a.csv", "folder": str(tmp_path)}
     assert clean.resolve_paths(table(image=["cat/1.jpg"]), "image")["image"].tolist() == ["cat/1.jpg"]
+
+
+def test_relative_paths_are_resolved_once():
+    frame = as_examples(pd.DataFrame({"image": ["1.jpg"]}, dtype=object), "a.csv", "photos/a.csv")
+    again = clean.resolve_paths(clean.resolve_paths(frame, "image"), "image")
+    assert again["image"].tolist() == ["photos/1.jpg"]
+
+
+LISTS = [
+    ("['EU', 'rejects']", ["EU", "rejects"]),
+    ('["EU", "it\'s"]', ["EU", "it's"]),
+    ("['it\\'s \"so\"', \"'s\", '']", ['it\'s "so"', "'s", ""]),
+    (" ['a',\n 'b',] ", ["a", "b"]),
+    ("[0, 1.5, 'a']", [0, 1.5, "a"]),
+    ("[{'start': 0, 'end': 3, 'label': 'PER'}]", [{"start": 0, "end": 3, "label": "PER"}]),
+    ("[]", []),
+]
+NO_LISTS = [
+    *("['a' 'b']", "['a'\n 'b']", "[u'a' u'b']", "['it' \"s\"]", "[0 1 2]", "[EU, rejects]", "['a', b]", "['a', None]"),
+    *("['a'], ['b']", "[1 -1]", "[f()]", "[laughter]", "[" * 10_000 + "]" * 10_000, "[{[]: 1}]", "[b'a']"),
+]
+
+
+@pytest.mark.parametrize(("written", "items"), LISTS)
+def test_lists_that_are_written_as_text(written, items):
+    assert clean.as_list(written) == items
+
+
+@pytest.mark.parametrize("written", NO_LISTS)
+def test_a_text_with_the_brackets_of_a_list_that_is_none_is_refused(written):
+    frame = table(tokens=[written, ["a"]], tags=[written, ["O"]], label=[written, ["a"]])
+    reason = "has the brackets of a list and is none: texts need quotes, and a comma between two"
+    for problems in (clean.token_problems(frame, "tokens"), clean.multi_label_problems(frame, "label")):
+        assert [(problem.row, problem.reason) for problem in problems] == [(1, reason)]
+    (problem,) = clean.tag_problems(table(tokens=[["a"]], tags=[written]), "tags", "tokens")
+    assert problem.reason == reason
+
+
+def test_texts_that_merely_begin_with_a_bracket_are_words():
+    assert clean.as_list("[ 1 ] Smith (2001)") == ["[", "1", "]", "Smith", "(2001)"]
+    assert [clean.as_list(text) for text in ("[", "]", "[CLS] a")] == [["["], ["]"], ["[CLS]", "a"]]
+
+
+@pytest.mark.parametrize("text", ["a\0b", "a\ud83d", "\udc00", " ", 3, None])
+def test_no_text_is_a_word_or_a_message(text):
+    messages = [{"role": "user", "content": text}, {"role": "assistant", "content": "a"}]
+    (problem,) = clean.message_problems(table(messages=[messages]), "messages")
+    assert problem.reason.endswith("as message 1, which is no text")
+    (problem,) = clean.token_problems(table(tokens=[["a", text]]), "tokens")
+    assert problem.reason.startswith("holds ") and problem.reason.endswith(", which is no word")
+    str(problem).encode()  # Can be printed.
+
+
+def test_messages_that_pandas_wrote():
+    assert clean.as_turns("[{'role': 'user', 'content': 'a'}]") == [("user", "a")]
+
+
+@pytest.mark.parametrize("label", [None, float("nan"), ""])
+def test_a_span_without_its_label_is_told(label):
+    frame = table(text=["Ann"], spans=[[{"start": 0, "end": 3, "label": label}]])
+    (problem,) = clean.span_problems(frame, "spans", "text")
+    assert problem.reason == "has a span from 0 to 3 whose label is missing"
+
+
+@pytest.mark.parametrize(
+    ("texts", "starts"), [("Oslo", 10), ("Oslo", [10]), (["Oslo"], 10), (["Oslo", "Rome"], [10]), (["Oslo"], [1, 2])]
+)
+def test_answers_are_two_lists_of_one_length(texts, starts):
+    assert clean.as_answers({"text": texts, "answer_start": starts}) is None
+    arrays = {"text": np.array(["Oslo"], object), "answer_start": np.array([10])}
+    assert clean.as_answers(arrays) == [{"text": "Oslo", "start": 10}]
 
 
 @pytest.mark.parametrize(

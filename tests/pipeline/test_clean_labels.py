@@ -132,6 +132,13 @@ def test_multi_label_ids_equal_sklearn():
     np.testing.assert_array_equal(hot, MultiLabelBinarizer(classes=labels).fit_transform(SETS))
 
 
+def test_multi_labels_that_are_lists_written_as_text():
+    values = ["['a', 'b']", '["a","c"]', "[]", "[0, 'b|c']"]
+    assert infer_multi_labels(values[:2]) == ["a", "b", "c"]
+    hot = multi_label_ids(table(values), "label", ["a", "b", "c", "0", "b|c"])
+    assert hot.tolist() == [[1, 1, 0, 0, 0], [1, 0, 1, 0, 0], [0, 0, 0, 0, 0], [0, 0, 0, 1, 1]]
+
+
 def test_multi_labels_of_numbers():
     values = [[10, 9], [9], np.array([10.0])]
     assert infer_multi_labels(values) == ["9", "10"]

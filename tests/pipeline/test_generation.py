@@ -85,6 +85,12 @@ def test_samplers(given):
     assert type(generation.sampler(given)) is generation.SAMPLERS[name]
 
 
+@pytest.mark.parametrize("given", [["greedy"], {"name": ["greedy"]}, {}, None, "best"])
+def test_other_samplers_are_refused(given):
+    with pytest.raises(UserError, match="sampler must be one of greedy, .*Received: sampler="):
+        generation.sampler(given)
+
+
 def test_a_backbone_that_kerashub_cannot_generate_with(make_tiny):
     with pytest.raises(UserError, match="cannot generate with this backbone. Received: backbone='tiny_bert'"):
         generation.Continuing(make_tiny("bert"), "greedy")

@@ -129,6 +129,21 @@ def test_prompts_leave_room_for_answers():
     assert all(row[-len(tail) :] == tail for row in made.to_list())
 
 
+def test_a_prompt_ends_with_what_was_said_last_and_the_beginning_of_an_answer():
+    preprocessor = layer(template="chatml")
+    made = tokenize(preprocessor, [preprocessor.prompt(TURNS[:3])])
+    until = WHOLE.index("bad")
+    assert written(preprocessor, made) == [*preprocessor.marks["start"], *ids(preprocessor, *WHOLE[:until])]
+    assert not made.targets.any()
+
+
+def test_it_knows_how_long_a_text_may_be():
+    preprocessor = layer(length=40, template="chatml", room=10)
+    made = preprocessor.rows(tf.constant(["the film " * 50, ""]))["token_ids"].row_lengths().numpy()
+    assert preprocessor.text_length == made[0] - made[1] > 0
+    assert layer(length=40, template="chatml", system="the film " * 50).text_length < 0
+
+
 def test_stops_are_the_end_of_a_message_and_of_a_text():
     preprocessor = layer(template="chatml")
     assert preprocessor.stops == (preprocessor.tokenizer.token_to_id("<|im_end|>"), *preprocessor.marks["end"])

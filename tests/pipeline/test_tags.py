@@ -49,10 +49,35 @@ def test_no_span_goes_from_text_to_text():
 
 
 def test_tags_without_letters_label_every_word():
-    scheme = tags.Scheme(["NOUN", "O", "VERB"])
-    assert scheme.types == ["NOUN", "O", "VERB"]
+    scheme = tags.Scheme(["ADJ", "NOUN", "VERB"])
+    assert scheme.types == ["ADJ", "NOUN", "VERB"]
     found = scheme.spans([0, 0, 1], [0, 3])
     np.testing.assert_array_equal(found, [[0, 0, 0], [0, 1, 2], [1, 2, 3], [0, 0, 1]])
+
+
+def test_o_is_outside_among_tags_without_letters():
+    scheme = tags.Scheme(["O", "PER", "LOC"])
+    assert scheme.types == ["LOC", "PER"]
+    found = scheme.spans([0, 1, 1, 0, 2], [0, 5])
+    np.testing.assert_array_equal(found, [[0, 0, 0], [1, 2, 4], [2, 3, 5], [1, 1, 0]])
+    assert all(len(part) == 0 for part in scheme.spans([0, 0], [0, 2]))
+
+
+@pytest.mark.parametrize(
+    ("given", "received"),
+    [
+        ("O B-PER M-PER", "'M-PER' beside 'B-PER'"),
+        ("B-PER O B-", "'B-' beside 'B-PER'"),
+        ("NOUN I-A", "'NOUN' beside 'I-A'"),
+    ],
+)
+def test_tags_with_and_without_known_letters_do_not_go_together(given, received):
+    assert tags.problem(given.split()).endswith(f"Received: {received}")
+
+
+@pytest.mark.parametrize("given", ["O B-A E-A", "NOUN VERB", "O PER", "O M-PER", "O", ""])
+def test_tags_that_go_together(given):
+    assert tags.problem(given.split()) is None
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,13 @@ def test_a_table_with_completions_under_other_names_is_predicted_on():
     assert tuner.predict(rows)["completion"].shape == (1,)
 
 
+def test_conversations_under_another_name_are_learned_and_predicted_on():
+    tuner = FineTuner("causal_lm", families.make("smollm3"), columns={"messages": "talk"}, **SMALL)
+    tuner.task.prepare(data_sources.load([{"talk": CHATS[0]["messages"]}]))
+    assert tuner.predict([CHATS[0]["messages"][:1]])["completion"].shape == (1,)
+    assert tuner.predict(data_sources.load([{"talk": CHATS[0]["messages"][:1]}]))["completion"].shape == (1,)
+
+
 def test_answers_do_not_depend_on_what_else_is_asked(trained):
     prompts = [row["prompt"] for row in ROWS] + ["the film " * 5]
     together = trained.predict(prompts)["completion"]
@@ -75,6 +82,9 @@ def test_the_report_shows_perplexity_and_hard_rows(trained):
 def test_it_goes_on_with_conversations(trained):
     chat = [*CHATS[0]["messages"], {"role": "user", "content": "the bad film"}]
     assert trained.predict([chat])["completion"].shape == (1,)
+    whole, last = (trained.task.asked(trained.preprocessor, trained.task.frame_of([c])) for c in (chat, chat[2:]))
+    last = last[0, len(trained.preprocessor.marks["start"]) :].numpy().tolist()
+    assert whole[0].numpy().tolist()[-len(last) :] == last
     with pytest.raises(UserError, match="ends with a message of the assistant, to which there is nothing to answer"):
         trained.predict([chat[:2]])
 
@@ -210,7 +220,9 @@ def test_what_the_backbone_must_have(make_tiny):
         FineTuner("causal_lm", make_tiny("gpt2"), form="messages", max_new_tokens=4).preprocessor  # noqa: B018
     with pytest.raises(UserError, match="The vocabulary lacks special tokens of this template"):
         FineTuner("causal_lm", make_tiny("gpt2"), template="chatml", max_new_tokens=4).preprocessor  # noqa: B018
-    with pytest.raises(UserError, match="max_new_tokens leaves no room for a prompt"):
+    with pytest.raises(UserError, match="leave no room for a prompt.*max_new_tokens=60, sequence_length=64, tokens of"):
         FineTuner("causal_lm", make_tiny("gpt2"), max_new_tokens=60).preprocessor  # noqa: B018
+    with pytest.raises(UserError, match="leave no room for a prompt"):
+        FineTuner("causal_lm", families.make("smollm3"), **SMALL, system="the film " * 40).preprocessor  # noqa: B018
     with pytest.raises(UserError, match="has no chat template: give prompts"):
         FineTuner("causal_lm", make_tiny("gpt2"), max_new_tokens=4).predict([[{"role": "user", "content": "a"}]])

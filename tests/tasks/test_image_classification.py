@@ -105,6 +105,18 @@ def test_relative_paths_start_at_the_file_that_lists_them(tmp_path, png_images):
     assert frame["image"].iloc[0] == str(tmp_path / "images" / "0.png")
 
 
+def test_a_prepared_table_may_be_prepared_again(tmp_path, png_images, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for number, content in enumerate(png_images[0]):
+        (tmp_path / "photos" / f"{number}.png").write_bytes(content)
+    rows = "".join(f"{number}.png,{label}\n" for number, label in enumerate(png_images[1]))
+    (tmp_path / "photos" / "train.csv").write_text(f"image,label\n{rows}")
+    task = ImageClassification()
+    frame = task.prepare(data_sources.load("photos/train.csv"))
+    pd.testing.assert_frame_equal(task.prepare(frame), frame)
+
+
 @pytest.mark.parametrize(
     ("inputs", "count"),
     [

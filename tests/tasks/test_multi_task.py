@@ -48,6 +48,17 @@ def trained(make_tiny, tmp_path):
     return tuner
 
 
+def test_several_labels_may_be_arrays(tmp_path):
+    rows = pd.DataFrame({**row, "tags": np.array(row["tags"], object)} for row in BOTH)
+    rows.to_parquet(tmp_path / "a.parquet")
+    for data in (rows, tmp_path / "a.parquet"):
+        task = MultiTask(tasks=WITH_TAGS)
+        targets = task.targets(task.prepare(data_sources.load(data)))
+        assert task.tasks["tags"].labels == ["bad", "good", "long"]
+        expected = [[label in row["tags"] for label in ("bad", "good", "long")] for row in BOTH]
+        assert targets[:, -3:].tolist() == expected
+
+
 def test_each_task_learns(trained):
     found = trained.evaluate(OTHERS)
     assert found["verdict_accuracy"].value > 0.9

@@ -9,7 +9,8 @@ import kerasft
 from kerasft.data import base as data_sources
 from kerasft.errors import UserError
 from kerasft.fine_tuner import FineTuner
-from kerasft.tasks.relation_classification import AROUND, RelationClassification, candidates, marked
+from kerasft.pipeline.clean import DataWarning
+from kerasft.tasks.relation_classification import AFTER, RelationClassification, candidates, marked
 
 PEOPLE, PLACES = ["the actor", "the film"], ["good", "bad", "great", "funny"]
 
@@ -74,7 +75,7 @@ def test_spans_without_kinds(make_tiny, tmp_path):
 
 
 def strings(*arguments):
-    return [text.decode() for text in marked(*map(tf.constant, arguments)).numpy()]
+    return [text.decode() for text in marked(*map(tf.constant, arguments), before=256).numpy()]
 
 
 def test_signs_around_spans():
@@ -83,14 +84,27 @@ def test_signs_around_spans():
     assert strings([text], *places) == ["@ Zoë @ 🙂 met # 北京 # there"]
     assert strings([text], *reversed(places)) == ["# Zoë # 🙂 met @ 北京 @ there"]
     assert strings([text], *places, ["PER"], ["LOC"]) == ["@ * PER * Zoë @ 🙂 met # ^ LOC ^ 北京 # there"]
-    assert marked(tf.constant([], tf.string), *[tf.zeros((0, 2), "int32")] * 2).shape == (0,)
+    assert marked(tf.constant([], tf.string), *[tf.zeros((0, 2), "int32")] * 2, before=8).shape == (0,)
 
 
 def test_the_spans_of_a_long_text_are_read():
     text = "word " * 1000 + "Anna joined Acme" + " word" * 1000
     begin = text.index("Anna")
     (made,) = strings([text], [[begin, begin + 4]], [[begin + 12, begin + 16]])
-    assert "@ Anna @ joined # Acme #" in made and 2 * AROUND < len(made) < 2 * AROUND + 40
+    assert "@ Anna @ joined # Acme #" in made and 256 + AFTER < len(made) < 256 + AFTER + 40
+
+
+def test_spans_are_read_whatever_the_script(make_tiny):
+    tuner = FineTuner("relation_classification", make_tiny("gpt2"), labels=["a", "b"], sequence_length=64)
+    text = "x" * 1000 + " Anna joined Acme"  # Of the tiny GPT-2 a token is a letter.
+    rows = [{"text": text, "subject": (1001, 1005), "object": (1013, 1017), "label": "a"}]
+    frame = tuner.task.prepare(data_sources.load(rows))
+    made = tuner.task.examples(frame, tuner.preprocessor)
+    ids = tuner.preprocessor.tokenized(["@ Anna @ joined # Acme #"])[0].numpy().tolist()
+    assert str(ids)[1:-1] in str(made.token_ids.tolist()) and made.lengths[0] < 64
+    apart = tuner.task.prepare(data_sources.load([{**rows[0], "subject": (0, 5)}]))
+    with pytest.warns(DataWarning, match="1 of 1 rows lose their second span, which ends beyond sequence_length=64"):
+        tuner.task.examples(apart, tuner.preprocessor)
 
 
 def test_pairs_of_entities():

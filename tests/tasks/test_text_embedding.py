@@ -8,6 +8,7 @@ from kerasft.errors import UserError
 from kerasft.fine_tuner import FineTuner
 from kerasft.pipeline import batching
 from kerasft.tasks.text_embedding import TextEmbedding
+from kerasft.training import tables
 
 PAIRS = {"good": "great", "bad": "awful", "slow": "boring", "warm": "moving", "funny": "witty", "weak": "flat"}
 TEMPLATES = ("a {} film", "the plot was {} .", "so {} !", "I found this story {}")
@@ -57,7 +58,7 @@ def test_a_batch_has_all_texts_then_all_partners(make_tiny):
     frame = tuner.task.prepare(data_sources.load(rows))
     examples = tuner.task.examples(frame, tuner.preprocessor)
     (inputs, targets), *_ = batching.dataset(examples, lambda: [np.arange(3)])
-    assert inputs["token_ids"].shape[0] == 9 and targets.shape == (3, 1)
+    assert inputs["token_ids"].shape[0] == 9 and targets.shape == (3, 2)
     given = [row[name] for name in ("text", "text_pair", "negative") for row in rows]
     expected = tuner.preprocessor(tf.constant(given))
     np.testing.assert_array_equal(inputs["token_ids"][:, : expected["token_ids"].shape[1]], expected["token_ids"])
@@ -80,6 +81,23 @@ def test_equal_partners_have_equal_targets():
     assert task.targets(frame)[:, 0].tolist() == [0, 1, 0] and task.learned == {}
 
 
+def test_a_negative_that_is_a_partner_has_its_number():
+    rows = [{"text": t, "text_pair": p, "negative": n} for t, p, n in (("a", "x", "y"), ("b", "y", "x"))]
+    task = TextEmbedding()
+    assert task.targets(task.prepare(data_sources.load(rows))).tolist() == [[0, 1], [1, 0]]
+
+
+def test_only_training_data_say_what_is_learned():
+    task, other = TextEmbedding(), [{**row, "value": row["value"] * 2} for row in SCORED]
+    tables.read(task, 0, ROWS)
+    assert task.targets(task.prepare(data_sources.load(other))).max() == 1 and task.low is None
+    assert type(task.loss()).__name__ == "InfoNce"
+    tables.read(task, 0, SCORED, [{**row, "text": f"{row['text']} ?"} for row in other])
+    assert (task.low, task.high) == (1.0, 5.0) and type(task.loss()).__name__ == "CosineError"
+    with pytest.raises(UserError, match="must both have 'value', or neither. Received: data with text, text_pair; val"):
+        tables.read(TextEmbedding(), 0, ROWS, SCORED)
+
+
 @pytest.mark.parametrize("objective", ["mixup", "r_drop", {"name": "distillation", "teacher": "x"}])
 def test_objectives_on_classes_are_refused(objective):
     with pytest.raises(UserError, match="Received: task=TextEmbedding"):
@@ -98,7 +116,7 @@ def test_objectives_on_classes_are_refused(objective):
 )
 def test_unusable_rows_are_refused(row, part):
     with pytest.raises(UserError, match=part):
-        TextEmbedding().prepare(data_sources.load([row]))
+        tables.read(TextEmbedding(), 0, [row])
 
 
 @pytest.mark.parametrize(

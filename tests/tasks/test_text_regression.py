@@ -97,7 +97,10 @@ def test_unusable_values_are_refused(values, part):
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"mean": 1.0}, {"deviation": 1.0}, {"mean": 0.0, "deviation": 0.0}, {"mean": float("nan"), "deviation": 1.0}],
+    [
+        *({"mean": 1.0}, {"deviation": 1.0}, {"mean": 0.0, "deviation": 0.0}),
+        *({"mean": float("nan"), "deviation": 1.0}, {"mean": "3", "deviation": "1"}),
+    ],
 )
 def test_unusable_scales_are_refused(arguments):
     with pytest.raises(UserError, match="Received: mean="):

@@ -10,6 +10,7 @@ import tensorflow as tf
 import kerasft
 from kerasft.data import base as data_sources
 from kerasft.errors import UserError
+from kerasft.evaluation import spans
 from kerasft.fine_tuner import FineTuner
 from kerasft.tasks._head import chain
 from kerasft.tasks.token_classification import TokenClassification
@@ -207,6 +208,29 @@ def test_lists_written_as_strings_and_tags_as_numbers():
     _, frame = prepared(rows, labels=["O", "B-A", "B-C"], columns={"tags": "ner_tags"})
     assert frame["tokens"].tolist() == [[" a", " b"], [" c d", " e"]]
     assert frame["tags"].tolist() == [["O", "B-A"], ["B-C", "O"]]
+
+
+def test_lists_that_pandas_wrote(tmp_path):
+    rows = pd.DataFrame({"tokens": [["EU", "rejects"]], "tags": [["B-ORG", "O"]]})
+    rows.to_csv(tmp_path / "a.csv", index=False)
+    task, frame = prepared(tmp_path / "a.csv")
+    assert frame["tokens"].tolist() == [[" EU", " rejects"]] and frame["tags"].tolist() == [["B-ORG", "O"]]
+    assert task.labels == ["O", "B-ORG"]
+
+
+def test_no_span_is_found_where_all_tags_are_outside():
+    task, frame = prepared([{"tokens": ["in", "Oslo"], "tags": ["O", "LOC"]}])
+    outputs = tf.RaggedTensor.from_row_lengths(tf.constant([[9.0, 0], [9, 0]]), [2])
+    assert spans.evaluate(task.targets(frame), outputs, task.labels).metrics["f1"].value == 0
+    assert task.answers(task.decoded(outputs, frame))["entities"].tolist() == [[]]
+    assert task.shown(frame)["entities"].tolist() == [[{"label": "LOC", "text": "Oslo"}]]
+
+
+def test_tags_of_an_unknown_scheme_are_refused():
+    with pytest.raises(UserError, match="Tags must be O, or .*IOB2.*BIOES.*Received: 'M-X' beside 'B-X'"):
+        TokenClassification(labels=["O", "B-X", "M-X"])
+    with pytest.raises(UserError, match="list of dicts cannot be used:\nTags must be .*Received: 'M-X' beside 'B-X'"):
+        prepared([{"tokens": ["a", "b"], "tags": ["B-X", "M-X"]}])
 
 
 def test_parts_of_speech_are_answered_word_by_word(make_tiny, tmp_path):

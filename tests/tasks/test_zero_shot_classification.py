@@ -20,6 +20,18 @@ def test_a_text_has_the_label_whose_description_it_is(make_tiny):
     np.testing.assert_allclose(np.diag(logits), [20, 20], rtol=1e-5)
 
 
+def test_a_template_may_have_other_braces(make_tiny):
+    tuner = FineTuner(NAME, make_tiny("bert"), template='{"film": "{}"}', **LABELS)
+    assert tuner.task._described() == ['{"film": "great"}', '{"film": "bad"}']
+    assert tuner.predict(["a film"])["label"].shape == (1,)
+
+
+def test_labels_that_are_numbers_are_described():
+    task = ZeroShotClassification(labels=[0, 1], descriptions={0: "bad", 1: "great"})
+    assert task._described() == ["bad", "great"]
+    assert ZeroShotClassification(**task.get_config()).get_config() == task.get_config()
+
+
 def test_texts_without_meaning_favour_no_label(make_tiny):
     tuner = FineTuner(NAME, make_tiny("bert"), **LABELS)
     logits = tuner.model.head.scale * np.array([1.0])  # The model is made here.
@@ -112,6 +124,11 @@ def test_a_chat_model_is_asked_without_examples():
     [
         ({}, "needs labels"),
         ({"labels": ["a", "b"], "descriptions": {"c": "d"}}, "descriptions must be of labels: a, b. Received: 'c'"),
+        (
+            {"labels": ["a", "b"], "descriptions": ["x", "y"]},
+            "must be a dict of labels to texts. Received: descriptions=",
+        ),
+        ({"labels": ["a", "b"], "descriptions": {"a": 1}}, "descriptions must be texts. Received: 1"),
         ({"labels": ["a", "b"], "template": "film"}, "template must hold {} once"),
         ({"labels": ["a", "b"], "prompt": "film"}, "prompt must hold {} once"),
         ({"labels": ["a", "b"], "scale": 0}, "scale must be"),
