@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import subprocess
+import warnings
 
 import keras
 import numpy as np
@@ -16,9 +17,8 @@ import numpy as np
 from kerasft import __version__, files, registry, surgery, weights
 from kerasft import recipe as recipes
 from kerasft.errors import UserError, guarded
-from kerasft.inspection import config, json_file, run, safetensors_file
+from kerasft.inspection import config, run, safetensors_file
 from kerasft.inspection.limits import refused
-from kerasft.pipeline import clean
 from kerasft.presets import base as presets
 from kerasft.training import optimizer, store
 
@@ -132,15 +132,20 @@ def read(directory, make):
 
 
 def write_report(tuner, evaluation, frame):
-    """Writes `metrics.json` and `report.html` of the latest evaluation and updates the manifest, if there is one."""
+    """Writes `metrics.json` and `report.html` of the latest evaluation.
+
+    Returns: the path of the page, or None, with a warning, if the folder cannot be written to.
+    """
     from kerasft.evaluation import report
 
     facts = {**tuner.facts, "evaluated on": f"{frame.attrs.get('origin', 'data')} ({len(frame):,} examples)"}
-    report.write(evaluation, tuner.directory, title=tuner.name, facts=facts, history=getattr(tuner, "history", None))
-    path = os.path.join(tuner.directory, "manifest.json")
-    if os.path.exists(path):
-        manifest = json_file.read(path)
-        _write_manifest(tuner.directory, {name: manifest[name] for name in ("is_delta", "base", "facts")})
+    try:
+        history = getattr(tuner, "history", None)
+        report.write(evaluation, tuner.directory, title=tuner.name, facts=facts, history=history)
+    except OSError as error:
+        warnings.warn(f"The report of this evaluation could not be written ({error}).", stacklevel=2)
+        return None
+    return os.path.join(tuner.directory, "report.html")
 
 
 def facts(tuner, settings, train):
@@ -153,7 +158,7 @@ def facts(tuner, settings, train):
         "method": _name(tuner.arguments["method"]),
         "weights trained": f"{learned:,} of {total:,} ({learned / total:.2%})",
         "trained on": f"{train.attrs.get('origin', 'data')} ({len(train):,} examples)",
-        "data digest": clean.digest(train),
+        "data digest": settings.digest,
         "epochs": settings.epochs,
         "batch size": settings.batch_size,
         **({"rows computed at once": tuner.model.rows_at_once} if tuner.model.rows_at_once else {}),
@@ -350,7 +355,7 @@ def _bytes(path):
 
 def _write_manifest(directory, own):
     names = sorted(glob.glob("**", root_dir=directory, recursive=True))
-    kept = [name for name in names if os.path.isfile(os.path.join(directory, name)) and _belongs(name)]
+    kept = [name for name in names if os.path.isfile(os.path.join(directory, name)) and run.is_part(name)]
     manifest = {
         "format": run.FORMAT,
         **own,
@@ -359,11 +364,6 @@ def _write_manifest(directory, own):
         "sha256": {name: files.sha256(os.path.join(directory, name)) for name in kept},
     }
     _write_json(os.path.join(directory, "manifest.json"), manifest)
-
-
-def _belongs(name):
-    """True for the files of the run itself; logs and exports in the same folder live their own lives."""
-    return name.split(os.sep)[0] not in ("manifest.json", "logs", "export", "checkpoint", ".lock")
 
 
 def _write_json(path, value):

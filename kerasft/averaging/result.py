@@ -79,8 +79,10 @@ class Average:
 
     def worth(self, scores):
         """Returns the validation score as a number of which more is better."""
-        sign = 1 if self.tuner.task.monitor[1] == "max" else -1
-        return sign * scores["validation"].value
+        name, direction = self.tuner.task.monitor
+        if self.metric != name.removeprefix("val_"):  # The loss, which is not among what is measured.
+            direction = "min" if self.metric == "perplexity" else "max"
+        return scores["validation"].value * (1 if direction == "max" else -1)
 
     def save(self, words, rows, files=None):
         """Writes what is in the model, which was scored last, as a run folder.

@@ -1,6 +1,7 @@
 """What `kerasft predict` prints and writes."""
 
 import csv
+import os
 
 from kerasft.data import base
 from kerasft.errors import UserError
@@ -39,6 +40,15 @@ def _entities(found):
     return "; ".join(f"{item['label']}: {item['text']}" for item in found) if are_entities else None
 
 
+def check_target(path):
+    """Raises UserError if a CSV file cannot be written to `path`, before there are answers to lose."""
+    if os.path.isfile(path) or os.path.isdir(path):
+        raise UserError(f"There is something already; choose another file. Received: --csv {path}")
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise UserError(f"There is no folder {folder!r} to write to; make it first. Received: --csv {path}")
+
+
 def write_csv(rows, path):
     """Writes one line for each answer, without the lists; no cell is a formula to a spreadsheet."""
     with open(path, "w", encoding="utf-8", newline="") as file:
@@ -65,4 +75,6 @@ def _joined(asked, answers):
 
 
 def _plain(value):
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
     return value.decode() if isinstance(value, bytes) else value

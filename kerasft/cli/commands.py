@@ -63,10 +63,12 @@ def fit(
 @app.command(epilog="Example: kerasft evaluate saved_models/reviews test.csv")
 def evaluate(run: Run, data: DataArgument):
     """Measure a run on labelled data; write metrics.json and report.html into its folder."""
-    metrics = _loaded(run).evaluate(_data(data))
+    tuner = _loaded(run)
+    metrics = tuner.evaluate(_data(data))
     rows = [[name, f"{found.value:.4f}", f"{found.low:.4f} to {found.high:.4f}"] for name, found in metrics.items()]
     _print_table(["metric", "value", "95 % interval"], rows)
-    print(f"report  {os.path.join(run, 'report.html')}")
+    if tuner.report:
+        print(f"report  {tuner.report}")
 
 
 @app.command(epilog="Example: kerasft predict saved_models/reviews 'a gorgeous, witty film' --json")
@@ -75,7 +77,7 @@ def predict(
     inputs: Inputs = None,
     data: DataOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, as when piped.")] = False,
-    csv: Annotated[str | None, typer.Option(metavar="FILE", help="Write a CSV file instead.")] = None,
+    csv: Annotated[str | None, typer.Option(metavar="FILE", help="Write a new CSV file instead.")] = None,
 ):
     """Answer for texts or images, with label and score."""
     if bool(inputs) == bool(data):
@@ -83,6 +85,8 @@ def predict(
     tuner = _loaded(run)
     from kerasft.cli import answers
 
+    if csv:
+        answers.check_target(csv)
     rows = answers.for_data(tuner, _data(data)) if data else answers.for_inputs(tuner, inputs)
     if csv:
         answers.write_csv(rows, csv)

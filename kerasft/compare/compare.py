@@ -1,6 +1,7 @@
 """Runs the variants of a recipe under one budget, each with several seeds, and tells which differences are real."""
 
 import dataclasses
+import glob
 import itertools
 import json
 import os
@@ -14,6 +15,9 @@ from kerasft.compare import processes, records, report, results
 from kerasft.console import console
 from kerasft.errors import UserError
 
+# What the runs of a comparison differ in. A learning rate is that of a method.
+OWN = ("method", "objectives", "learning_rate", "seed", "name")
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -22,7 +26,7 @@ class Run:
     Attributes:
         variant: kerasft.compare.plan.Variant.
         job: kerasft.compare.processes.Job.
-        asked: dict. `variant`, `seed`, `recipe` and `test`, as JSON can hold them.
+        asked: dict. `variant`, `seed`, `recipe`, and the digests of `data` and `test`, as JSON can hold them.
         examples: int. To score on.
     """
 
@@ -54,7 +58,8 @@ def compare(plan, directory=None, command=""):
         command: str. How to run it again, for the report.
 
     Returns: kerasft.compare.results.Result.
-    Raises: UserError if the backbone cannot be had, `directory` holds runs of another recipe, or every run failed.
+    Raises: UserError if the backbone cannot be had, `directory` holds runs of another recipe or on other data, or every
+        run failed.
     Example: >>> compare(plan.make(recipe, ["full", "lora"], test="test.csv")).table
     """
     default = os.path.join("saved_models", f"{plan.name}_comparison")
@@ -79,8 +84,7 @@ def _runs(plan, directory):
     for seed, variant in itertools.product(plan.seeds, plan.variants):
         folder = os.path.join(directory, f"{variant.slug}_seed{seed}")
         recipe = {**variant.recipe, "seed": seed, "name": os.path.basename(folder)}
-        asked = {"variant": variant.name, "seed": seed, "recipe": recipe}
-        asked["test"] = "held back" if plan.held_back else plan.test
+        asked = {"variant": variant.name, "seed": seed, "recipe": recipe, **plan.digests}
         asked = json.loads(json.dumps(run_folder.plain(asked)))  # As it will be read again: keys are strings.
         if plan.held_back:
             recipe = {key: value for key, value in recipe.items() if key != "validation_split"} | plan.held_back
@@ -94,11 +98,25 @@ def _obstacle(directory, runs):
         return "This is a file"
     for run in runs:
         record, name = run.record, os.path.basename(run.job.folder)
-        if record and record.get("recipe") != run.asked["recipe"]:
-            return f"{name} in it is a run of another recipe"
+        if record and (difference := _difference(record, run.asked)):
+            return f"{name} in it is a run {difference}"
         if not record and os.path.exists(run.job.folder):
             return f"{name} in it is no run of a comparison"
+    found = set(glob.glob("*_seed*.json", root_dir=directory)) - {os.path.basename(run.job.record) for run in runs}
+    for name in sorted(found):
+        if difference := _difference(records.read(os.path.join(directory, name)), runs[0].asked, OWN):
+            return f"{name.removesuffix('.json')} in it is a run {difference}"
     return None
+
+
+def _difference(record, asked, apart=()):
+    """Returns in words how a run that is here differs from one that is asked for, or None."""
+    before, now = (
+        {key: value for key, value in found.get("recipe", {}).items() if key not in apart} for found in (record, asked)
+    )
+    if before != now:
+        return "of another recipe"
+    return "on other data" if record.get("data") not in (None, asked["data"]) else None
 
 
 def _run_all(runs, write):

@@ -43,6 +43,7 @@ class Plan:
         examples: int. How many these are.
         held_back: dict. `data` and `validation_data` in memory in place of the recipe's, where the examples to score on
             are held back from its data: a split by each run's seed would not give the same to all. Otherwise empty.
+        digests: dict. Of the tables to fit to and to validate on (`data`), and of that to score on (`test`).
         notes: list of str. What the reader of a table should know.
     """
 
@@ -53,6 +54,7 @@ class Plan:
     scored_on: str
     examples: int
     held_back: dict
+    digests: dict
     notes: list
 
 
@@ -80,7 +82,7 @@ def make(recipe, methods=(), objectives=(), seeds=3, test=None):
     _check(found)
     tuner = _tuner(found[0].recipe)
     scorer(tuner.task)
-    frame, scored, held_back = _scored(tuner, recipe, test)
+    frame, scored, held_back, digests = _scored(tuner, recipe, test)
     if len(frame) < 2:
         raise UserError(f"A comparison needs two examples to score on, or more. Received: {len(frame)} examples")
     first = recipe.get("seed", 0)
@@ -92,6 +94,7 @@ def make(recipe, methods=(), objectives=(), seeds=3, test=None):
         scored_on=f"{'validation' if test is None else 'test'} data, {_origin(frame, recipe, held_back)}",
         examples=len(frame),
         held_back=held_back,
+        digests=digests,
         notes=_notes(recipe, found, test),
     )
 
@@ -173,23 +176,26 @@ def _tuner(recipe):
 
 
 def _scored(tuner, recipe, test):
-    """Returns the examples to score on, read and checked, and `test` and `held_back` of the `Plan`."""
+    """Returns the examples to score on, read and checked, and `test`, `held_back` and `digests` of the `Plan`."""
     given = {name: recipe.get(name) for name in ("data", "validation_data", "validation_split")}
     given["data"] = data_sources.load(given["data"])
     quarantine = clean.Quarantine(recipe.get("max_bad_rows", 0.0))
     train, validation = tuner.frames(*given.values(), quarantine)
+    parts = [clean.digest(part) for part in (train, validation) if part is not None]
     if test is not None:
-        return tuner.task.prepare(data_sources.load(test)), test, {}
+        frame = tuner.task.prepare(data_sources.load(test))
+        return frame, test, {}, {"data": parts, "test": clean.digest(frame)}
     if validation is None:
         raise UserError(
             "A comparison needs examples to score on: give --test, validation_data or validation_split. "
             f"Received: {', '.join(recipe)}"
         )
+    digests = {"data": parts, "test": parts[1]}
     if given["validation_data"] is not None:
-        return validation, given["validation_data"], {}
+        return validation, given["validation_data"], {}, digests
     # Not the prepared tables, whose columns have other names than the recipe says.
     parts = [given["data"].loc[part.index] for part in (train, validation)]
-    return validation, parts[1], dict(zip(("data", "validation_data"), parts, strict=True))
+    return validation, parts[1], dict(zip(("data", "validation_data"), parts, strict=True)), digests
 
 
 def _origin(frame, recipe, held_back):

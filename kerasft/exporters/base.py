@@ -20,16 +20,11 @@ def version_folder(path):
     Raises: UserError if the last part of `path` is no number, if it exists, or if its parent cannot be written to.
     Example: >>> with version_folder("saved_models/reviews/1") as folder: tf.saved_model.save(module, folder)
     """
-    parent, version = os.path.split(os.path.abspath(path))
+    version = os.path.basename(os.path.abspath(path))
     _check(path, version)
-    try:
-        os.makedirs(parent, exist_ok=True)
-        temporary = tempfile.TemporaryDirectory(prefix=f".{version}.", suffix=".partial", dir=parent)
-    except OSError as error:
-        raise UserError(f"Cannot write there: {error.strerror}. Received: path={path!r}") from error
-    with temporary:
+    with _temporary(path, version) as temporary:
         # One level below, because the temporary folder itself is closed to other users, such as the server's.
-        folder = os.path.join(temporary.name, version)
+        folder = os.path.join(temporary, version)
         yield folder
         os.rename(folder, path)
 
@@ -38,13 +33,11 @@ def version_folder(path):
 def new_folder(path):
     """Gives the name of a folder to fill, which becomes `path` at the end, and is gone if the block fails.
 
-    Raises: UserError if `path` exists.
+    Raises: UserError if `path` exists, or if its parent cannot be written to.
     """
     if os.path.lexists(path):
         raise UserError(f"There is something already; choose another folder. Received: path={path!r}")
-    parent = os.path.dirname(os.path.abspath(path))
-    os.makedirs(parent, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".export.", suffix=".partial", dir=parent) as temporary:
+    with _temporary(path, "export") as temporary:
         folder = os.path.join(temporary, "folder")
         os.mkdir(folder)
         yield folder
@@ -59,6 +52,16 @@ def model_name(path):
     """
     grandparent, parent, _ = ["", *os.path.abspath(path).split(os.sep)][-3:]
     return grandparent if parent == "export" and grandparent else parent
+
+
+def _temporary(path, name):
+    """Returns a temporary folder beside `path`, whose parent is made, as a context manager."""
+    parent = os.path.dirname(os.path.abspath(path))
+    try:
+        os.makedirs(parent, exist_ok=True)
+        return tempfile.TemporaryDirectory(prefix=f".{name}.", suffix=".partial", dir=parent)
+    except OSError as error:
+        raise UserError(f"Cannot write there: {error.strerror}. Received: path={path!r}") from error
 
 
 def _check(path, version):

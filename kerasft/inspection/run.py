@@ -18,8 +18,14 @@ NEEDED = ("architecture/architecture.json", "history.json", "labels.json", "reci
 FOLDERS = ("architecture", "samples")
 
 
+def is_part(name):
+    """True for the files of a run folder that its model is made of; reports, logs and exports live their own lives."""
+    name = name.replace(os.sep, "/")
+    return name in NEEDED or name.split("/")[0] in FOLDERS
+
+
 def manifest(directory):
-    """Returns the manifest of a run folder after checking the SHA-256 of every file it names.
+    """Returns the manifest of a run folder after checking the SHA-256 of every file that its model is made of.
 
     Raises: UserError if there is none, it is not as kerasft writes it, or a file is missing, changed or a link.
         So it is if `architecture/` or `samples/` has a file more.
@@ -30,6 +36,8 @@ def manifest(directory):
     found = json_file.read(path)
     _check_manifest(found, path)
     for name, digest in found["sha256"].items():
+        if not is_part(name):  # Earlier manifests name reports, too.
+            continue
         file_path = os.path.join(directory, name)
         # A file reached through a link lies outside of the folder.
         inside = os.path.realpath(file_path) == os.path.join(os.path.realpath(directory), name)

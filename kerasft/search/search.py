@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import io
 import itertools
+import json
 import logging
 import os
 import sys
@@ -14,6 +15,7 @@ import keras_tuner
 from kerasft import recipe as recipes
 from kerasft import run_folder
 from kerasft.errors import UserError, nearest
+from kerasft.pipeline import clean
 from kerasft.search import trials as trials_module
 from kerasft.search.hyper_model import DATA, HyperModel
 
@@ -65,8 +67,8 @@ def search(recipe, tuner="random", trials=None, directory=None, seed=0, folds=No
             Their differences are often chance: write choices in the order in which you would take them without.
 
     Returns: Result.
-    Raises: UserError if the recipe or the data cannot be used at all, `directory` holds another search, or every trial
-        failed.
+    Raises: UserError if the recipe or the data cannot be used at all, `directory` holds another search, such as one on
+        other data, or every trial failed.
     Example: >>> search("tuner_configs/text_classification_full.yaml", trials=12).best
     Source: Li et al. 2018, Hyperband, https://arxiv.org/abs/1603.06560, algorithm 1.
     """
@@ -74,7 +76,8 @@ def search(recipe, tuner="random", trials=None, directory=None, seed=0, folds=No
         raise UserError(f"tuner must be one of {', '.join(TUNERS)}.{nearest(tuner, TUNERS)} Received: {tuner=}")
     recipe = dict(recipe) if isinstance(recipe, dict) else recipes.read(recipe)
     hyper_model = HyperModel(recipe, folds)
-    settings = {"tuner": tuner, "seed": seed, "recipe": _writable(recipe), **({"folds": folds} if folds else {})}
+    settings = {"tuner": tuner, "seed": seed, "recipe": _named(recipe), **({"folds": folds} if folds else {})}
+    settings["data"] = [clean.digest(part) for part in hyper_model.parts[0]]
     directory = _claimed(directory, os.path.join("saved_models", f"{hyper_model.name_of_run}_search"), settings)
     made = _tuner(hyper_model, tuner, trials, directory, seed)
     with warnings.catch_warnings(), _without_warnings_of_tensorflow():
@@ -136,10 +139,26 @@ def _result(made, recipe, directory):
     return Result(filled, chosen, chosen[name], rows, directory)
 
 
-def _writable(recipe):
-    """Returns the recipe as YAML can hold it; data in memory cannot be named."""
+def _named(recipe):
+    """Returns the recipe as YAML can hold it, without data in memory, which cannot be named."""
     named = (str, os.PathLike, dict, float)
     return run_folder.plain({key: v for key, v in recipe.items() if key not in DATA or isinstance(v, named)})
+
+
+def _writable(recipe):
+    """Returns the recipe as YAML can hold it, with the rows of data in memory where a recipe can hold them."""
+    rows = {key: _rows(value) for key, value in recipe.items() if key in DATA and isinstance(value, list)}
+    made = _named(recipe) | {key: value for key, value in rows.items() if value is not None}
+    return {key: made[key] for key in recipe if key in made}
+
+
+def _rows(value):
+    """Returns rows as YAML can hold them, or None if a recipe cannot: for what is in them, or for their size."""
+    try:
+        text = json.dumps(value)
+    except TypeError:
+        return None
+    return json.loads(text) if len(text) < recipes.MAX_BYTES else None
 
 
 def _claimed(directory, default, settings):
@@ -147,9 +166,10 @@ def _claimed(directory, default, settings):
     numbered = (f"{default}-{number}" if number > 1 else default for number in itertools.count(1))
     for candidate in [os.fspath(directory)] if directory else numbered:
         path = os.path.join(candidate, "search.yaml")
-        if not os.path.exists(candidate) or os.listdir(candidate) == []:
+        if not os.path.exists(candidate) or (os.path.isdir(candidate) and not os.listdir(candidate)):
             os.makedirs(candidate, exist_ok=True)
             recipes.write(settings, path)
         if os.path.exists(path) and recipes.read(path) == settings:
             return candidate
-    raise UserError(f"The folder holds another search; choose a new one. Received: directory={candidate!r}")
+    obstacle = "This is a file" if os.path.isfile(candidate) else "The folder holds another search"
+    raise UserError(f"{obstacle}; choose a new one. Received: directory={candidate!r}")

@@ -1,8 +1,12 @@
 import csv
+import json
 
+import numpy as np
 import pytest
 
 from kerasft.cli import answers
+from kerasft.errors import UserError
+from kerasft.fine_tuner import FineTuner
 
 
 @pytest.mark.parametrize(
@@ -35,3 +39,25 @@ def test_entities_are_told_in_words_and_lists_of_scores_are_not(tmp_path):
     assert answers.flat({"entities": []}) == {"entities": ""}
     answers.write_csv([{"row": 1, "entities": found}, {"row": 2, "entities": []}], tmp_path / "a.csv")
     assert (tmp_path / "a.csv").read_text() == "row,entities\n1,PER: Ann; LOC: Bonn\n2,\n"
+
+
+@pytest.mark.parametrize("task", ["masked_lm", "question_answering"])
+def test_answers_that_are_lists_of_texts_are_json(make_tiny, task):
+    tuner = FineTuner(task, make_tiny("bert"), precision="float32")
+    given = ["a [MASK] film"] if task == "masked_lm" else ["who is good ?", "the actor is good ."]
+    expected = tuner.predict(given if task == "masked_lm" else [tuple(given)])
+    name = "tokens" if task == "masked_lm" else "answers"
+    row = json.loads(json.dumps(answers.for_inputs(tuner, given)[0]))
+    assert row[name] == [value.decode() for value in expected[name][0]]
+    np.testing.assert_allclose(row["scores"], expected["scores"][0])
+
+
+def test_a_csv_file_is_refused_before_there_are_answers(tmp_path):
+    (tmp_path / "there.csv").write_text("text")
+    for path in (tmp_path / "there.csv", tmp_path):
+        with pytest.raises(UserError, match="There is something already; choose another file. Received: --csv "):
+            answers.check_target(str(path))
+    with pytest.raises(UserError, match=r"There is no folder '.*none' to write to; make it first. Received: --csv "):
+        answers.check_target(str(tmp_path / "none" / "new.csv"))
+    answers.check_target(str(tmp_path / "new.csv"))
+    assert not (tmp_path / "new.csv").exists()

@@ -52,6 +52,7 @@ def test_fit_evaluate_predict_export(kerasft, files, tmp_path, reviews):
 
     code, out, _ = kerasft("evaluate", "saved_models/r", "{name: csv, path: reviews.csv}")
     assert code == 0
+    assert out.splitlines()[-1] == f"report  {os.path.join('saved_models/r', 'report.html')}"
     metrics = json.loads((tmp_path / "saved_models" / "r" / "metrics.json").read_text(encoding="utf-8"))["metrics"]
     line = next(line for line in out.splitlines() if line.startswith("accuracy "))
     found = metrics["accuracy"]
@@ -71,6 +72,8 @@ def test_fit_evaluate_predict_export(kerasft, files, tmp_path, reviews):
         rows = list(csv.DictReader(file))
     assert [int(row["row"]) for row in rows] == list(range(1, 17))
     assert list(rows[0]) == ["row", "label", "score"]
+    code, _, said = kerasft("predict", "saved_models/r", "--data", "reviews.csv", "--csv", "reviews.csv")
+    assert (code, said.startswith("Error: There is something already; choose another file.")) == (2, True)
 
     code, out, _ = kerasft("export", "saved_models/r", "saved_models/r/export/1")
     assert code == 0

@@ -154,6 +154,36 @@ def test_a_folder_with_other_runs_is_refused_or_left_alone(planned, ran, tmp_pat
         module.compare(planned, planned.test)
 
 
+def test_other_data_need_another_folder(ran, tmp_path, recipe, test_data):
+    """The same paths may hold them: examples that are held back would be of those that the runs were fitted to."""
+    ran.examples = 4
+    module.compare(plan.make(recipe, ["full", "lora"], seeds=1), tmp_path / "c")
+    with open(recipe["data"], "a", encoding="utf-8") as file:
+        file.write("a story so good,positive\n")
+    with pytest.raises(UserError, match="full_seed0 in it is a run on other data; choose a new folder. Received: "):
+        module.compare(plan.make(recipe, ["full", "lora"], seeds=1), tmp_path / "c")
+    ran.examples = 16
+    module.compare(plan.make(recipe, ["full", "lora"], seeds=1, test=test_data), tmp_path / "d")
+    with open(test_data, encoding="utf-8") as file:
+        lines = file.readlines()
+    with open(test_data, "w", encoding="utf-8") as file:
+        file.writelines([lines[0], *reversed(lines[1:])])
+    ran.clear()
+    module.compare(plan.make(recipe, ["full", "lora"], seeds=1, test=test_data), tmp_path / "d")
+    assert ran == ["full_seed0", "lora_seed0"]  # Scored again.
+
+
+def test_a_folder_holds_one_comparison(planned, ran, tmp_path, recipe):
+    module.compare(planned, tmp_path / "c")
+    before = (tmp_path / "c" / "comparison.json").read_bytes()
+    other = plan.make(recipe | {"epochs": 3}, ["bit_fit", "ia3"], test=planned.test)
+    with pytest.raises(UserError, match="full_seed0 in it is a run of another recipe; choose a new folder. Received: "):
+        module.compare(other, tmp_path / "c")
+    assert (tmp_path / "c" / "comparison.json").read_bytes() == before
+    module.compare(plan.make(recipe, ["bit_fit", "ia3"], ["l2_sp"], seeds=1, test=planned.test), tmp_path / "c")
+    assert ran[4:] == ["bit_fit_seed0", "ia3_seed0", "full_l2_sp_seed0"]
+
+
 def test_processes_say_how_they_ended(tmp_path):
     assert processes._ending(1) == "The process ended with exit code 1"
     assert processes._ending(-9) == "The process was ended by SIGKILL, as happens when memory runs out"

@@ -18,7 +18,7 @@ def record(variant, seed, scores, **figures):
 
 def planned(*names, examples=200, seeds=(0, 1)):
     variants = [Variant(name, name, {}) for name in names]
-    return Plan("r", variants, list(seeds), None, "test data, t.csv (200 examples)", examples, {}, [])
+    return Plan("r", variants, list(seeds), None, "test data, t.csv (200 examples)", examples, {}, {}, [])
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import os
 import pytest
 
 from kerasft.errors import UserError
-from kerasft.exporters.base import model_name, version_folder
+from kerasft.exporters.base import model_name, new_folder, version_folder
 
 
 def test_the_folder_appears_at_the_end_with_its_parent(tmp_path):
@@ -42,10 +42,11 @@ def test_nothing_is_overwritten(tmp_path, ending):
             pass
 
 
-def test_a_file_in_the_way_is_named(tmp_path):
+@pytest.mark.parametrize("folder", [version_folder, new_folder])
+def test_a_file_in_the_way_is_named(tmp_path, folder):
     (tmp_path / "reviews").write_text("")
     with pytest.raises(UserError, match="Cannot write there: .* Received: path="):
-        with version_folder(str(tmp_path / "reviews" / "1")):
+        with folder(str(tmp_path / "reviews" / "1")):
             pass
 
 

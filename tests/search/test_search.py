@@ -181,6 +181,29 @@ def test_another_search_needs_a_folder_of_its_own(recipe, tmp_path, fits, monkey
     with pytest.raises(UserError, match="another search; choose a new one"):
         search(recipe | {"name": "x"}, trials=1, directory=second.directory)
     assert search(recipe | {"name": "x"}, trials=1) == first
+    with pytest.raises(UserError, match="This is a file; choose a new one. Received: directory="):
+        search(recipe, trials=1, directory=__file__)
+
+
+def test_changed_data_are_another_search(recipe, tmp_path, fits):
+    path, rows = tmp_path / "r.jsonl", recipe["data"]
+    for given in (recipe, {**recipe, "data": str(path)}):
+        path.write_text("\n".join(map(json.dumps, rows)))
+        folder = tmp_path / type(given["data"]).__name__
+        first = search(given, trials=1, directory=folder)
+        assert search(given, trials=1, directory=folder) == first
+        if given is recipe:
+            given = {**recipe, "data": rows[:-2]}
+        path.write_text("\n".join(map(json.dumps, rows[:-2])))
+        with pytest.raises(UserError, match="The folder holds another search"):
+            search(given, trials=1, directory=folder)
+
+
+def test_the_best_recipe_has_the_rows_of_data_in_the_recipe(recipe, tmp_path, fits):
+    recipe["data"] = [{**row, "note": None, "tags": []} for row in recipe["data"]]
+    result = search(recipe, trials=1, directory=tmp_path / "s")
+    assert recipes.read(tmp_path / "s" / "best_recipe.yaml") == result.best
+    assert result.best["data"] == recipe["data"]
 
 
 def test_variants_are_tried_as_a_whole_with_folds(recipe, tmp_path):
