@@ -17,7 +17,7 @@ def check(owner, name, value, low, high=float("inf"), low_is_allowed=True):  # n
 
 def check_whole(owner, name, value, low=1):
     """Raises UserError unless `value` is a whole number, `low` or more."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < low:
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < low:
         raise UserError(f"{owner}: {name} must be a whole number, {low} or more. Received: {name}={value!r}")
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasft import cache, console, memory
+from kerasft import cache, console, memory, registry
 from kerasft import recipe as recipes
 from kerasft.data import base as data_sources
 from kerasft.fine_tuner import FineTuner
@@ -69,9 +69,8 @@ def dry_run(recipe):
     fit |= recipes.arguments_of(recipe, FineTuner.fit)
     rows = batching.rows_of(fit["batch_size"])
     tuner = FineTuner(**{name: value for name, value in recipe.items() if name not in fit})
-    quarantine = clean.Quarantine(fit.get("max_bad_rows", 0.0))
     fit["data"] = data_sources.load(fit["data"])
-    frames = tuner.frames(fit["data"], fit["validation_data"], fit["validation_split"], quarantine)
+    frames = _frames(tuner, fit)
     examples: list[Any] = [
         None if frame is None else tuner.task.examples(frame, tuner.preprocessor) for frame in frames
     ]
@@ -105,6 +104,19 @@ def dry_run(recipe):
     )
 
 
+def _frames(tuner, fit):
+    """Returns the tables of training and validation.
+
+    Objectives that read a file of all training examples are checked and left out: they cost next to nothing.
+    """
+    quarantine = clean.Quarantine(fit.get("max_bad_rows", 0.0))
+    frames = tuner.frames(fit["data"], fit["validation_data"], fit["validation_split"], quarantine)
+    for objective in [one for one in tuner.objectives if one.has_file_of_rows]:
+        objective.prepare(tuner, frames[0])
+        tuner.objectives.remove(objective)
+    return frames
+
+
 def _frozen_passes(tuner, epochs):
     """Returns in how many stages the frozen part is computed but once, and how many stages there are."""
     stages, found = tuner.method.stages(tuner.model, epochs), 0
@@ -134,7 +146,7 @@ def _fit_few(tuner, fit, rows, clock):
     """Fits these rows, and validates on them if `fit` validates."""
     is_validated = fit["validation_data"] is not None or fit["validation_split"] > 0
     own = {"data": rows, "validation_data": rows if is_validated else None, "validation_split": 0.0}
-    own |= {"directory": clock.directory, "callbacks": [*fit.get("callbacks", ()), clock]}
+    own |= {"directory": clock.directory, "callbacks": [*registry.listed("callbacks", fit.get("callbacks")), clock]}
     console.show_weights(tuner.model)
     with warnings.catch_warnings(), console.quiet():  # It would name the folder that is gone soon.
         warnings.simplefilter("ignore", clean.DataWarning)  # Rows that are there more than once.

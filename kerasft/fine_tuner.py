@@ -1,21 +1,21 @@
 """FineTuner: the one file where the folders meet."""
 
-import contextlib
 import functools
 import importlib
 import os
-import random
 import sys
 
 import tensorflow as tf
 
-from kerasft import console, lean, once, registry, remat, run_folder, shared, surgery
+from kerasft import console, lean, once, registry, remat, run_folder, shared, surgery, weights
 from kerasft import recipe as recipes
 from kerasft.adapters import Adapters
+from kerasft.checks import check_whole
 from kerasft.data import base as data_sources
 from kerasft.distribution import base as distributions
 from kerasft.errors import UserError
 from kerasft.model import FineTunedModel
+from kerasft.objectives.base import are_rows_apart, check_objectives
 from kerasft.pipeline import batching, clean
 from kerasft.presets import base as presets
 from kerasft.training import callbacks as training_callbacks
@@ -73,22 +73,22 @@ class FineTuner(Adapters):
         **task_arguments,
     ):
         given = {k: v for k, v in locals().items() if k not in ("self", "task_arguments", "__class__")}
-        self.arguments = {**given, **task_arguments}
+        self.arguments = {**given, "method": "full" if method is None else method, **task_arguments}
         if isinstance(task, (str, dict)):
             task = {**({"name": task} if isinstance(task, str) else task), **task_arguments}
         elif task_arguments:
             raise UserError(f"A task object has its own arguments. Received: {task_arguments!r} with it")
-        self.task, self.method, self.policy, _, *self.objectives = registry.all_of(
+        self.task, self.method, self.policy, _, _, *self.objectives = registry.all_of(
             functools.partial(registry.get, "tasks", task),
-            functools.partial(registry.get, "methods", method),
+            functools.partial(registry.get, "methods", self.arguments["method"]),
             functools.partial(precisions.resolve, precision),
+            functools.partial(check_whole, "FineTuner", "seed", seed, low=0),
             functools.partial(optimizers.check, optimizer, schedule, learning_rate),
-            *(functools.partial(registry.get, "objectives", objective) for objective in objectives),
+            *(functools.partial(registry.get, "objectives", one) for one in registry.listed("objectives", objectives)),
         )
         if self.task.modality not in self.method.learning_rate:
             raise UserError(f"The method does not work with {self.task.modality}. Received: method={method!r}")
-        for objective in self.objectives:
-            objective.check(self.task)
+        check_objectives(self.objectives, self.task)
         self.name = name or recipes.slug(self.arguments)
         self.directory = None
         self.facts = {}
@@ -128,7 +128,7 @@ class FineTuner(Adapters):
         """The `keras.Model` that is trained. The task's labels must be known: given, or learned by `fit`."""
         self.task.check_learned()
         backbone = self.pretrained.backbone
-        with self._scope(), _seeded(self.arguments["seed"]):
+        with self._scope(), weights.seeded(self.arguments["seed"]):
             model = FineTunedModel(backbone, self.task.head(self.pretrained), self.objectives)
             if self.task.modality == "text":
                 lean.apply(model)
@@ -206,14 +206,16 @@ class FineTuner(Adapters):
 
         Returns: keras.callbacks.History.
         Raises: UserError for unusable data or arguments, before weights are loaded; for learning rates of weights that
-            the model does not have, before anything is written. Diverged, a UserError, if loss or weights are no longer
+            the model does not have, or that an optimizer or schedule object would override, before anything is written.
+            Diverged, a UserError, if loss or weights are no longer
             finite; nothing of that is saved. Interrupted, a KeyboardInterrupt, after SIGINT or
             SIGTERM, with the state saved; a second signal ends the process at once.
         """
         training.check(epochs, resume, save_freq)
         rows = batching.rows_of(batch_size)
-        callbacks = [registry.get("callbacks", callback) for callback in callbacks]
-        distributions.check(self.strategy, rows, self.arguments["optimizer"])
+        callbacks = [registry.get("callbacks", callback) for callback in registry.listed("callbacks", callbacks)]
+        optimizers.check_callbacks(callbacks, self.arguments["optimizer"])
+        distributions.check(self.strategy, rows, self.arguments["optimizer"], self.task.rows_apart)
         given = {"data": data, "validation_data": validation_data}
         # Data in memory cannot be named in a recipe.
         given = {name: value for name, value in given.items() if isinstance(value, (str, os.PathLike, dict))}
@@ -224,18 +226,19 @@ class FineTuner(Adapters):
         train, validation = self.frames(data, validation_data, validation_split, quarantine)
         default = os.path.join("saved_models", self.name)
         directory = run_folder.choose(directory or default, resume, self.recipe, is_default=directory is None)
-        stages = self.method.stages(self.model, epochs)
+        stages = optimizers.stages(self.method, self.model, epochs, self.arguments)
         settings = training.Settings(
             **{name: self.arguments[name] for name in ("optimizer", "schedule", "seed")},
             **optimizers.rates(self.arguments["learning_rate"], self.method, self.model, self.task.modality),
             epochs=epochs,
             batch_size=rows,
-            may_part=batch_size == "auto" and self.strategy is None and self.task.rows_apart,
+            may_part=batch_size == "auto" and self.strategy is None and are_rows_apart(self.task, self.objectives),
             directory=directory,
             save_freq=save_freq,
             lower_rate_on_nan=lower_rate_on_nan,
             replicas=self.strategy.num_replicas_in_sync if self.strategy else 1,
             precision=self.policy,
+            digest=clean.digest(train),
         )
         for objective in self.objectives:
             objective.prepare(self, train)
@@ -305,7 +308,7 @@ class FineTuner(Adapters):
         answers = {"answers": self.task.answers(self.decoded(frame))} if self.task.compares_answers else {}
         evaluation = module.evaluate(*scored, frame=frame, **answers, **self.task.evaluation_arguments())
         if self.directory:
-            run_folder.write_report(self, evaluation, frame)
+            self.report = run_folder.write_report(self, evaluation, frame)
         return evaluation
 
     def predict(self, inputs):
@@ -320,7 +323,7 @@ class FineTuner(Adapters):
     def _input_frame(self, inputs):
         is_data = isinstance(inputs, (dict, tf.data.Dataset)) or hasattr(inputs, "columns")
         is_data |= isinstance(inputs, list) and bool(inputs) and isinstance(inputs[0], dict)
-        frame = data_sources.load(inputs) if is_data else self.task.frame_of(inputs)
+        frame = data_sources.load(inputs) if is_data else self.task.input_frame(inputs)
         if not len(frame):
             raise UserError("There is nothing to predict. Received: no inputs")
         return self.task.prepare(frame, with_targets=False)
@@ -383,17 +386,3 @@ def load(directory):
     Raises: UserError if the folder is no run, or a file is not as the manifest says.
     """
     return run_folder.read(os.fspath(directory), FineTuner)
-
-
-@contextlib.contextmanager
-def _seeded(seed):
-    """Seeds Python's `random`, of which Keras's initializers draw their seeds, for a while.
-
-    `keras.utils.set_random_seed` would also clear TensorFlow's caches, and take SentencePiece tokenizers with them.
-    """
-    before = random.getstate()
-    random.seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(before)

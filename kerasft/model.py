@@ -125,7 +125,8 @@ class FineTunedModel(keras.Model):
 
     def above_frozen(self, x):
         """Returns what stands for these inputs above the frozen part: its outputs, and what else is read."""
-        with lean.reading_first_token(self.read_at_first_token):
+        # Features of tokens are those of all tokens.
+        with lean.reading_first_token(self.read_at_first_token if self.frozen.head else None):
             return self.frozen.inputs(x)
 
     def get_weights(self):
@@ -152,7 +153,7 @@ class FineTunedModel(keras.Model):
         for variable, value in step.updates:
             variable.assign(value)
         self.optimizer.apply_gradients(zip(step.gradients, self.trainable_variables, strict=True))
-        replicas, rows, _ = _count(step.y_pred, sample_weight)
+        replicas, rows, _ = _count(y, sample_weight)
         for name, metric in self.terms.items():
             metric.update_state(step.terms[name] * replicas, sample_weight=rows / replicas)
         self.mean_loss.update_state(step.loss * replicas, sample_weight=rows / replicas)
@@ -205,7 +206,7 @@ class FineTunedModel(keras.Model):
             loss, terms = self.compute_loss(x, y, y_pred, sample_weight, training=True), {}
             for objective, change in zip(self.objectives, self._changes(y, y_pred), strict=True):
                 term = objective(self, x, y, y_pred, extras.get(objective.name))
-                shares = [_share(value, y_pred, sample_weight) for value in (change, term) if value is not None]
+                shares = [_share(value, y, sample_weight) for value in (change, term) if value is not None]
                 terms[objective.name] = sum(shares)
         return sum(terms.values(), loss), y_pred, terms
 
@@ -269,7 +270,7 @@ class FineTunedModel(keras.Model):
         leaves the replicas unequal shares (with one row left, its gradient is halved). `batching` fills such a batch
         with rows of weight 0; here, and in the epoch's mean, they are taken out again.
         """
-        replicas, rows, share = _count(y_pred, sample_weight)
+        replicas, rows, share = _count(y, sample_weight)
         weight = None if sample_weight is None else share * tf.cast(sample_weight, "float32")
         loss = super().compute_loss(x, y, y_pred, weight, training)
         if not training:
@@ -346,22 +347,22 @@ def _updates(scope, variables):
     return [(variable, value) for variable, value in found if value is not None]
 
 
-def _share(term, y_pred, sample_weight):
+def _share(term, y, sample_weight):
     """Returns this replica's part of a term: of the mean of `(rows,)` over all replicas' rows, or of a scalar."""
-    replicas, rows, _ = _count(y_pred, sample_weight)
+    replicas, rows, _ = _count(y, sample_weight)
     if not len(term.shape):
         return term / replicas
     return tf.reduce_sum(term if sample_weight is None else term * tf.cast(sample_weight, term.dtype)) / rows
 
 
-def _count(y_pred, sample_weight):
+def _count(y, sample_weight):
     """Returns how many replicas there are, their rows of weight above 0, and what their mean must be multiplied by.
 
     Keras divides a weighted sum by all rows; times the share, it is divided by those of weight above 0.
     """
     replicas = float(tf.distribute.get_strategy().num_replicas_in_sync)
     if sample_weight is None:
-        return replicas, tf.cast(tf.shape(y_pred)[0], "float32") * replicas, 1.0
+        return replicas, tf.cast(tf.shape(y)[0], "float32") * replicas, 1.0
     rows, size = tf.cast(tf.math.count_nonzero(sample_weight), "float32"), tf.cast(tf.size(sample_weight), "float32")
     context = tf.distribute.get_replica_context()  # None while Keras builds metrics, outside of any replica.
     rows, size = context.all_reduce("SUM", [rows, size]) if context else (rows, size)

@@ -56,6 +56,13 @@ def get(folder, identifier):
     return plugin(**arguments)
 
 
+def listed(folder, identifiers):
+    """Returns the list of identifiers for `get`, of None an empty one. Raises UserError for what is no list."""
+    if not isinstance(identifiers, (list, tuple, type(None))):
+        raise UserError(f"{folder} must be a list. Received: {folder}={identifiers!r}")
+    return list(identifiers or ())
+
+
 def describe(plugin):
     """Returns the `{"name": …, arguments}` dict of which `get` makes an equal object, or None if that cannot be.
 

@@ -37,7 +37,7 @@ class RatesByWeight:
     Keras knows one rate for all weights, and decays them before the update, in seven passes over memory.
 
     Attributes:
-        factors: dict. `{path: factor}` of weights whose rate is not the optimizer's, but that times a factor.
+        factors: dict. `{id(variable): factor}` of weights whose rate is not the optimizer's, but that times a factor.
     """
 
     factors: ClassVar[dict] = {}
@@ -46,7 +46,7 @@ class RatesByWeight:
         pass
 
     def update_step(self, gradient, variable, learning_rate):
-        factor = self.factors.get(self._trainable_variables[self._get_variable_index(variable)].path, 1.0)
+        factor = self.factors.get(id(optimized(self, variable)), 1.0)
         if factor != 1:
             learning_rate *= factor
         decays = self.weight_decay and self._use_weight_decay(variable)
@@ -77,6 +77,11 @@ def _without_repeats(gradient):
     rows, places = tf.unique(gradient.indices)
     values = tf.math.unsorted_segment_sum(gradient.values, places, tf.size(rows))
     return tf.IndexedSlices(values, rows, gradient.dense_shape)
+
+
+def optimized(optimizer, variable):
+    """Returns the `keras.Variable` that an update step gets as what TensorFlow made of it."""
+    return optimizer._trainable_variables[optimizer._get_variable_index(variable)]
 
 
 def adam_slots(optimizer, variable):

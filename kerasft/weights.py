@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import hashlib
+import random
 import re
 
 import keras
@@ -63,9 +64,10 @@ def groups(model):
 
 
 def decayed_by_group(model, decay):
-    """Returns `{path: decay ** n}` of the backbone's weights in the n-th of `groups`, counted from 1."""
-    found = enumerate(groups(model), start=1)
-    return {weight.path: decay**number for number, layers in found for layer in layers for weight in layer.weights}
+    """Returns `{path: decay ** n}` of the backbone's weights in the n-th of `groups`, counted from 1, as `by_path`."""
+    found, paths = enumerate(groups(model), start=1), {id(variable): path for path, variable in by_path(model).items()}
+    numbers = {id(weight): number for number, layers in found for layer in layers for weight in layer.weights}
+    return {paths[key]: decay**number for key, number in numbers.items()}
 
 
 def layers_below_head(model):
@@ -167,6 +169,20 @@ def reinitialize(layers):
             own = [variable for variable in layer.weights if id(variable) not in within]
             for variable, new in zip(own, _new_weights(layer) if own else (), strict=True):
                 variable.assign(new)
+
+
+@contextlib.contextmanager
+def seeded(seed):
+    """Seeds Python's `random`, of which Keras's initializers draw their seeds, for a while.
+
+    `keras.utils.set_random_seed` would also clear TensorFlow's caches, and take SentencePiece tokenizers with them.
+    """
+    before = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(before)
 
 
 def _new_weights(layer):

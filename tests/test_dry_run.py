@@ -1,8 +1,10 @@
 import dataclasses
 
+import numpy as np
 import pytest
 
 from kerasft import dry_run
+from kerasft.errors import UserError
 from kerasft.training import fit as training
 
 
@@ -75,6 +77,16 @@ def test_what_is_frozen_is_counted_once(make_tiny, csv, tmp_path, monkeypatch):
     # The rows tried are some of the longest and some of middle length: 24 of 60.
     assert 5 < first - others[0] < 5 * 60 / 24
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_teachers_file_is_checked_for_all_rows(make_tiny, csv, tmp_path):
+    path = str(tmp_path / "logits.npy")
+    made = recipe(make_tiny, csv, tmp_path, objectives=[{"name": "distillation", "teacher": path}], epochs=1)
+    np.save(path, np.zeros((60, 2)))
+    assert dry_run.dry_run(made).steps == 15
+    np.save(path, np.zeros((59, 2)))
+    with pytest.raises(UserError, match=r"of the shape \(60, 2\)"):
+        dry_run.dry_run(made)
 
 
 @pytest.mark.slow

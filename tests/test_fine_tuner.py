@@ -2,16 +2,21 @@
 
 import json
 import os
+import shutil
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 import kerasft
+from kerasft import registry
 from kerasft.errors import UserError
 from kerasft.fine_tuner import FineTuner
 from kerasft.presets import base as presets
+from kerasft.training import fit as training
 from tests.interruption import Crash
 
 LABELS = ["negative", "positive"]
@@ -46,6 +51,14 @@ def finished(make_tiny, tmp_path_factory):
         ({"precision": "bf16"}, "precision must be one of"),
         ({"learning_rate": 0}, "learning_rate must be a number above 0"),
         ({"labels": ["a"]}, "two or more different names"),
+        ({"seed": -1}, "seed must be a whole number, 0 or more. Received: seed=-1"),
+        ({"objectives": "sam"}, "objectives must be a list. Received: objectives='sam'"),
+        (
+            {"objectives": ["l2_sp", "sam", "l2_sp"]},
+            r"different names. Received: objectives=\['l2_sp', 'sam', 'l2_sp'\]",
+        ),
+        ({"task": "seq2seq", "objectives": ["neftune"]}, "neftune needs an encoder or a decoder alone"),
+        ({"task": "seq2seq", "objectives": ["adversarial"]}, "adversarial needs an encoder or a decoder alone"),
         ({"label": ["a", "b"]}, "has no argument 'label'"),
     ],
 )
@@ -64,6 +77,8 @@ def test_wrong_arguments_are_refused_at_once(nothing_loads, arguments, message):
         ([{"text": "a", "label": "x"}], {"epochs": 0}, "epochs must be a whole number"),
         ([{"text": "a", "label": "x"}], {"batch_size": 2.5}, "batch_size must be a whole number"),
         ([{"text": "a", "label": "x"}], {"resume": True}, "resume must be 'auto' or 'never'"),
+        ([{"text": "a", "label": "x"}], {"callbacks": "ema"}, "callbacks must be a list. Received: callbacks='ema'"),
+        ([], {"callbacks": [keras.callbacks.ReduceLROnPlateau()]}, "ReduceLROnPlateau needs an optimizer object"),
     ],
 )
 def test_unusable_data_are_refused_before_anything_is_loaded(nothing_loads, tmp_path, data, arguments, message):
@@ -71,6 +86,34 @@ def test_unusable_data_are_refused_before_anything_is_loaded(nothing_loads, tmp_
     with pytest.raises(UserError, match=message):
         tuner.fit(data, directory=tmp_path / "run", **arguments)
     assert not (tmp_path / "run").exists()
+
+
+def test_none_is_the_default(nothing_loads):
+    tuner = FineTuner("text_classification", "x", None, objectives=None)
+    assert tuner.recipe["method"] == "full" and tuner.objectives == []
+    with pytest.raises(UserError, match="missing.csv"):
+        tuner.fit("missing.csv", callbacks=None)
+
+
+def test_a_rate_that_an_object_would_override_is_refused(make_tiny, reviews, tmp_path):
+    tuner = FineTuner("text_classification", make_tiny("bert"), "lp_ft", optimizer=keras.optimizers.SGD(0.1))
+    with pytest.raises(UserError, match="The stage 'head' has a learning rate.*Received: 0.005 and optimizer=SGD"):
+        tuner.fit(reviews, epochs=2, directory=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("objective", "may_part"), [("r_drop", True), ("mixup", False)])
+def test_rows_that_meet_are_not_parted(make_tiny, reviews, tmp_path, monkeypatch, objective, may_part):
+    class Asked(Exception):
+        pass
+
+    def ask(model, task, stages, examples, settings, made):
+        raise Asked(settings.may_part)
+
+    monkeypatch.setattr(training, "fit", ask)
+    tuner = FineTuner("text_classification", make_tiny("bert"), objectives=[objective])
+    with pytest.raises(Asked, match=str(may_part)):
+        tuner.fit(reviews, batch_size="auto", directory=tmp_path / "run")
 
 
 def test_fit_learns_and_leaves_a_whole_run_folder(finished):
@@ -99,6 +142,31 @@ def test_evaluate_gives_values_with_intervals(finished):
     truth = np.array([row["label"].encode() for row in rows])
     assert accuracy.value == pytest.approx((tuner.predict([row["text"] for row in rows])["label"] == truth).mean())
     assert accuracy.low <= accuracy.value <= accuracy.high
+
+
+def test_what_the_model_is_not_made_of_may_change(finished, tmp_path):
+    """Reports, exports and files of others; and so in runs saved before, whose manifests name them."""
+    _, _, directory, rows = finished
+    run = shutil.copytree(directory, tmp_path / "run")
+    (run / "answers.csv").write_text("row,label\n")
+    kerasft.load(run).evaluate(rows[:4])
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert not {"answers.csv", "metrics.json", "report.html"} & manifest["sha256"].keys()
+    (run / "answers.csv").unlink()
+    kerasft.load(run)
+    manifest["sha256"] |= dict.fromkeys(["answers.csv", "metrics.json", "report.html"], "0" * 64)
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    assert kerasft.load(run).task.labels == LABELS
+
+
+def test_an_evaluation_that_cannot_be_reported_gives_its_metrics(finished, tmp_path):
+    tuner, _, directory, rows = finished
+    run = shutil.copytree(directory, tmp_path / "run")
+    (run / "metrics.json.partial").mkdir()  # The superuser, as whom tests may run, can write anywhere else.
+    loaded = kerasft.load(run)
+    with pytest.warns(UserWarning, match=r"The report of this evaluation could not be written \(.*json.partial"):
+        assert loaded.evaluate(rows) == kerasft.load(directory).evaluate(rows)
+    assert loaded.report is None
 
 
 def test_nothing_saved_is_overwritten(finished):
@@ -137,6 +205,8 @@ def test_an_interrupted_run_goes_on_to_the_very_same_weights(make_tiny, reviews,
         tuner().fit(reviews, epochs=3, batch_size=4, directory=tmp_path / "run", callbacks=[Crash(2)])
     with pytest.raises(UserError, match="epochs: was 3, now 4"):
         tuner().fit(reviews, epochs=4, batch_size=4, directory=tmp_path / "run")
+    with pytest.raises(UserError, match="training data are others than when the run was interrupted: give the same"):
+        tuner().fit(reviews[::-1], epochs=3, batch_size=4, directory=tmp_path / "run")
     anew = tuner()
     anew.fit(reviews, epochs=1, batch_size=4, directory=tmp_path / "run", resume="never")
     assert anew.directory == str(tmp_path / "run-2")
@@ -165,6 +235,16 @@ def test_batches_are_shuffled_anew_at_each_pass(make_tiny, reviews):
 def test_labels_must_be_known_before_the_model_is_built(nothing_loads):
     with pytest.raises(UserError, match="labels are not known yet"):
         FineTuner("text_classification", "x").model  # noqa: B018
+
+
+@pytest.mark.parametrize("task", registry.names("tasks"))
+@pytest.mark.parametrize("inputs", [None, 5, Image.new("RGB", (2, 2)), np.array("a"), Path("a.txt")], ids=repr)
+def test_what_is_no_input_is_refused(nothing_loads, task, inputs):
+    given = {"multi_task": {"tasks": {"stars": "text_regression"}}, "zero_shot_classification": {"labels": LABELS}}
+    if task == "image_classification" and isinstance(inputs, Path):
+        return
+    with pytest.raises(UserError, match="Give one input or a list of them .* or data as for fit. Received: "):
+        FineTuner(task, "x", **given.get(task, {})).predict(inputs)
 
 
 def test_inputs_need_no_mapped_names(make_tiny):

@@ -210,6 +210,21 @@ def test_forward_gives_the_model_and_the_terms_other_inputs(make_tiny):
     assert logs == {"loss": pytest.approx(expected, rel=1e-5), "seen": pytest.approx(0.0, abs=1e-5)}
 
 
+def test_rows_are_counted_by_their_targets(make_tiny):
+    class Pairs(Two):
+        def __call__(self, model, x, y, y_pred, extra=None):
+            return 2.0 * keras.ops.ones_like(y_pred[: len(y), 0])
+
+    class OfFirst(keras.losses.Loss):
+        def call(self, y_true, y_pred):
+            return tf.reduce_sum(y_pred[: tf.shape(y_true)[0]], -1)
+
+    model = still(make_tiny("bert", dropout=0.0).backbone, Pairs())
+    model.compile(keras.optimizers.SGD(0.0), OfFirst(), run_eagerly=True)
+    logs = model.train_on_batch(inputs(rows=6), TARGETS[:3], return_dict=True)
+    assert float(logs["two"]) == 2.0
+
+
 class Moved(Objective):
     """Takes the gradient where all weights are larger by `by`."""
 

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from kerasft.callbacks.base import WeightAverage
+from kerasft.checks import check
 from kerasft.errors import UserError
 
 
@@ -23,8 +24,9 @@ class Ema(WeightAverage):
     """
 
     def __init__(self, decay=0.999):
-        if not 0 < decay < 1:
-            raise UserError(f"ema: decay must be above 0 and below 1. Received: decay={decay!r}")
+        check("ema", "decay", decay, 0, low_is_allowed=False)
+        if decay >= 1:
+            raise UserError(f"ema: decay must be below 1. Received: decay={decay!r}")
         super().__init__()
         self.decay = decay
 

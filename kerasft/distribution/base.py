@@ -31,17 +31,23 @@ def resolve(distribution):
     return make(**arguments)
 
 
-def check(strategy, batch_size, optimizer):
+def check(strategy, batch_size, optimizer, rows_apart=True):
     """Refuses what would crash or train wrongly on several replicas.
 
     Args:
         strategy: tf.distribute.Strategy or None.
         batch_size: int. Rows of the batch that all replicas share.
         optimizer: None, a name, a dict or a Keras optimizer.
+        rows_apart: bool. That of the task: whether a batch has one entry of the inputs and of the targets for each row.
     """
     if strategy is None:
         return
     replicas = strategy.num_replicas_in_sync
+    if replicas > 1 and not rows_apart:
+        raise UserError(
+            "The task compares the rows of a batch with each other, so it trains on one device only. "
+            f"Received: distribution={type(strategy).__name__} of {replicas} replicas"
+        )
     if batch_size % replicas:
         raise UserError(f"batch_size must be a multiple of the {replicas} replicas. Received: batch_size={batch_size}")
     arguments = optimizer if isinstance(optimizer, dict) else getattr(optimizer, "__dict__", {})

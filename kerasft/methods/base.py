@@ -60,5 +60,8 @@ class Method:
         return [Stage(type(self).__name__, epochs, self.apply)]
 
     def rates(self, model):
-        """Returns `{path: factor}` of the weights whose learning rate is not the run's, but that times a factor."""
+        """Returns `{path: factor}` of the weights whose learning rate is not the run's, but that times a factor.
+
+        Paths are those of `kerasft.weights.by_path`.
+        """
         return {}

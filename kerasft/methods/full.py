@@ -1,6 +1,7 @@
 """Everything learns."""
 
 from kerasft import weights
+from kerasft.checks import check, check_whole
 from kerasft.errors import UserError
 from kerasft.methods.base import Method
 
@@ -26,10 +27,8 @@ class Full(Method):
     """
 
     def __init__(self, layer_decay=1.0, reinit_blocks=0):
-        if not 0 < layer_decay <= 1:
-            raise UserError(f"full: layer_decay must be above 0, 1 at most. Received: layer_decay={layer_decay!r}")
-        if not isinstance(reinit_blocks, int) or reinit_blocks < 0:
-            raise UserError(f"full: reinit_blocks must be a whole number, 0 or more. Received: {reinit_blocks!r}")
+        check("full", "layer_decay", layer_decay, 0, 1, low_is_allowed=False)
+        check_whole("full", "reinit_blocks", reinit_blocks, low=0)
         self.layer_decay = layer_decay
         self.reinit_blocks = reinit_blocks
         self.starts_as_pretrained = not reinit_blocks

@@ -5,7 +5,7 @@ import math
 from typing import ClassVar
 
 from kerasft import weights
-from kerasft.errors import UserError
+from kerasft.checks import check
 from kerasft.methods.base import Method, Stage
 
 
@@ -27,8 +27,7 @@ class GradualUnfreeze(Method):
     learning_rate: ClassVar[dict] = {"text": 2e-4, "image": 5e-4}
 
     def __init__(self, layer_decay=0.8):
-        if not 0 < layer_decay <= 1:
-            raise UserError(f"gradual_unfreeze: layer_decay must be above 0, 1 at most. Received: {layer_decay!r}")
+        check("gradual_unfreeze", "layer_decay", layer_decay, 0, 1, low_is_allowed=False)
         self.layer_decay = layer_decay
 
     def apply(self, model):

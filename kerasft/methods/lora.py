@@ -26,7 +26,8 @@ class LoRA(Method):
     Args:
         rank: int, 1 or more. Inner width of the update.
         alpha: float above 0, or None for `2 * rank`. The update is multiplied by `alpha / rank`.
-        dropout: float from 0 to 1. Of what the update reads, while training.
+        dropout: float from 0 to 1. Of what the update reads, while training; Embedding layers read numbers of tokens,
+            which are not dropped.
         layers: str or None. Regular expression searched in `layer.path`; finds Dense, EinsumDense, Embedding and
             convolution layers; `"query|value"` is the choice of the paper. None takes all Dense and EinsumDense layers,
             which came closest to `full`, as Dettmers et al. 2023 found; in a backbone without them all convolutions.
@@ -47,8 +48,9 @@ class LoRA(Method):
         check_whole("lora", "rank", rank)
         if alpha is not None:
             check("lora", "alpha", alpha, 0, low_is_allowed=False)
-        if not 0 <= dropout < 1:
-            raise UserError(f"lora: dropout must be 0 or more and below 1. Received: dropout={dropout!r}")
+        check("lora", "dropout", dropout, 0)
+        if dropout >= 1:
+            raise UserError(f"lora: dropout must be below 1. Received: dropout={dropout!r}")
         self.rank = rank
         self.alpha = alpha
         self.dropout = dropout
@@ -117,6 +119,8 @@ class LowRank(deltas.Delta):
         # Not as attributes, which Keras would take for weights of this layer.
         self.own = functools.partial(_kernel_and_bias, layer)
         inputs, outputs = self.axes.sizes(self.own()[0].shape)
+        if is_embedding:
+            self.dropout = None
         first, second = _initializers(inputs, is_embedding)
         self.a = self.add_weight(name="a", shape=(*inputs, self.rank), initializer=first)
         self.b = self.add_weight(name="b", shape=(self.rank, *outputs), initializer=second)

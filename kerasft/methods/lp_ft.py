@@ -1,6 +1,7 @@
 """First the head alone, then everything."""
 
 from kerasft import weights
+from kerasft.checks import check, check_whole
 from kerasft.errors import UserError
 from kerasft.methods.base import Method, Stage
 
@@ -21,10 +22,8 @@ class LPFT(Method):
     """
 
     def __init__(self, probe_epochs=1, probe_learning_rate=5e-3):
-        if not isinstance(probe_epochs, int) or probe_epochs < 1:
-            raise UserError(f"lp_ft: probe_epochs must be a whole number, 1 or more. Received: {probe_epochs!r}")
-        if not probe_learning_rate > 0:
-            raise UserError(f"lp_ft: probe_learning_rate must be above 0. Received: {probe_learning_rate!r}")
+        check_whole("lp_ft", "probe_epochs", probe_epochs)
+        check("lp_ft", "probe_learning_rate", probe_learning_rate, 0, low_is_allowed=False)
         self.probe_epochs = probe_epochs
         self.probe_learning_rate = probe_learning_rate
 

@@ -18,6 +18,7 @@ class Mixing(Objective):
             rows are nearly one of the two, far above 1 all are half of each.
     """
 
+    rows_apart: ClassVar[bool] = False
     mixes: ClassVar[bool] = True
     needs_rows: ClassVar[bool] = True
 

@@ -50,8 +50,11 @@ def logits(teacher, frame):
     manifest = os.path.join(teacher.directory, "manifest.json")
     with open(manifest, "rb") as file:
         digest = hashlib.sha256(file.read())
-    columns = frame[[name for name in teacher.task.inputs if name in frame]]
-    digest.update(pd.util.hash_pandas_object(columns.map(_hashable), index=False).to_numpy().tobytes())
+    if teacher.task.modality == "image":  # Files may have changed under their names.
+        digest.update(teacher.task.examples(frame, teacher.preprocessor, with_targets=False).digest().encode())
+    else:
+        columns = frame[[name for name in teacher.task.inputs if name in frame]]
+        digest.update(pd.util.hash_pandas_object(columns.map(_hashable), index=False).to_numpy().tobytes())
     path = os.path.join(cache.folder(), "teachers", f"{digest.hexdigest()[:32]}.npy")
     if not os.path.exists(path):
         os.makedirs(os.path.dirname(path), exist_ok=True)

@@ -44,6 +44,7 @@ class Adversarial(Objective):
     """
 
     name: ClassVar[str] = "adversarial"
+    changes_tokens: ClassVar[bool] = True
 
     def __init__(self, kind="fgm", epsilon=None, steps=None, step_size=None, weight=1.0):
         check_name("adversarial", "kind", kind, STEPS)

@@ -6,6 +6,20 @@ from typing import Any, ClassVar
 from kerasft.errors import UserError
 
 
+def check_objectives(objectives, task):
+    """Raises UserError, before anything is loaded, for objectives of one name, or one that does not go with a task."""
+    names = [objective.name for objective in objectives]
+    if len(set(names)) < len(names):
+        raise UserError(f"Objectives must have different names. Received: objectives={names}")
+    for objective in objectives:
+        objective.check(task)
+
+
+def are_rows_apart(task, objectives):
+    """Returns whether a row counts by itself, so that a batch may be computed in parts."""
+    return all(part.rows_apart for part in (task, *objectives))
+
+
 class Objective:
     """A change of what a training step minimises. A subclass is one file and overrides one or two of the hooks below.
 
@@ -26,22 +40,29 @@ class Objective:
 
     Attributes:
         name: str. In `History` and TensorBoard; two objectives of a model differ in it.
+        rows_apart: bool. Whether what it makes of a row is the row's own, so that a batch may be computed in parts.
         mixes: bool. True if `forward` makes rows out of several and `loss` scores them by the targets of each.
         has_term: bool. False for an objective that overrides neither `loss` nor the call, and has nothing to show.
         needs_classes: bool. True if it reads the outputs as logits of classes.
         needs_rows: bool. True if it takes the outputs for one answer a row.
+        changes_tokens: bool. True if it changes embedded tokens, of which there must be one kind: those of an encoder
+            with a decoder are embedded by the same layer.
         takes_features: bool. True if it leaves alone the model's inputs and what frozen layers make of them, so that
             this may be computed once, for all epochs.
+        has_file_of_rows: bool. True if it reads a file with an entry for each training example, in their order.
         extra: None, or what a step needs beside its batch: an object with `signature` (`tf.TensorSpec`s),
             `gather(rows)` (arrays for these row numbers of the training data) and `finish(tensors)`, in the graph.
     """
 
     name: ClassVar[str]
+    rows_apart: ClassVar[bool] = True
     mixes: ClassVar[bool] = False
     has_term: ClassVar[bool] = True
     needs_classes: bool = False
     needs_rows: ClassVar[bool] = False
+    changes_tokens: ClassVar[bool] = False
     takes_features: bool = False
+    has_file_of_rows: bool = False
     extra: Any = None
 
     def check(self, task):
@@ -50,6 +71,8 @@ class Objective:
             raise UserError(f"{self.name} needs a task whose answers are classes. Received: task={type(task).__name__}")
         if self.needs_rows and not task.answers_rows:
             raise UserError(f"{self.name} needs a task with one answer a row. Received: task={type(task).__name__}")
+        if self.changes_tokens and task.is_encoder_decoder:
+            raise UserError(f"{self.name} needs an encoder or a decoder alone. Received: task={type(task).__name__}")
 
     def prepare(self, tuner, frame):
         """Reads what the objective needs, before the model is compiled; called once in each `fit`.

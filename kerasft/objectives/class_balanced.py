@@ -14,7 +14,8 @@ class ClassBalanced(Objective):
     """Weighs the loss of each row by how rare its class is among the training examples.
 
     A class of `n` examples has the weight `(1 - beta) / (1 - beta ** n)`, the inverse of its effective number of
-    examples; the weights of all classes have the mean 1. `beta` near 1 weighs nearly by `1 / n`, 0 not at all.
+    examples; the weights of the classes that occur have the mean 1. `beta` near 1 weighs nearly by `1 / n`, 0 not at
+    all.
 
     Args:
         beta: float, 0 or more and below 1.
@@ -42,7 +43,7 @@ class ClassBalanced(Objective):
         counts = np.bincount(targets, minlength=tuner.task.num_classes)
         # A class without examples is never asked for; 1 keeps its weight finite.
         weights = (1 - self.beta) / (1 - self.beta ** np.maximum(counts, 1).astype(float))
-        self.weights = (weights / weights.mean()).astype("float32")
+        self.weights = (weights / weights[counts > 0].mean()).astype("float32")
 
     def loss(self, inner, y, y_pred):
         return tf.gather(tf.constant(self.weights), tf.cast(y, "int32")) * inner(y, y_pred)

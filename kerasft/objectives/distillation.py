@@ -54,11 +54,12 @@ class Distillation(Objective):
         self.hidden = hidden
         self.attention = attention
         self.takes_features = not (hidden or attention)
+        self.has_file_of_rows = str(teacher).endswith(".npy")
         self.inner: Any = None
         self.local = threading.local()
 
     def prepare(self, tuner, frame):
-        if str(self.teacher).endswith(".npy"):
+        if self.has_file_of_rows:
             if self.hidden or self.attention:
                 raise UserError(f"distillation: a file has logits only, no hidden states. Received: {self.teacher!r}")
             logits = _teacher.read_logits(self.teacher)

@@ -57,4 +57,4 @@ class Mixout(Objective):
 
     def _chained(self, gradient, kept):
         """Returns the gradient of a weight, of that of its mixture."""
-        return gradient if kept is None else tf.convert_to_tensor(gradient) * kept / (1 - self.rate)
+        return gradient if kept is None or gradient is None else tf.convert_to_tensor(gradient) * kept / (1 - self.rate)

@@ -27,6 +27,7 @@ class Neftune(Objective):
     """
 
     name: ClassVar[str] = "neftune"
+    changes_tokens: ClassVar[bool] = True
     has_term: ClassVar[bool] = False
 
     def __init__(self, alpha=5.0):

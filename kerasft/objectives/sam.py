@@ -32,7 +32,15 @@ class Sam(Objective):
     def gradients(self, model, compute, values=None):
         here = compute(values)
         values = values or [variable.value for variable in model.trainable_variables]
-        slopes = [tf.cast(tf.convert_to_tensor(gradient), "float32") for gradient in here.gradients]
-        scale = tf.math.divide_no_nan(self.rho, tf.linalg.global_norm(slopes))
-        there = compute([v + tf.cast(scale * slope, v.dtype) for v, slope in zip(values, slopes, strict=True)])
-        return here._replace(gradients=there.gradients, terms={**here.terms, self.name: there.loss - here.loss})
+        slopes = [None if g is None else tf.cast(tf.convert_to_tensor(g), "float32") for g in here.gradients]
+        norm = tf.linalg.global_norm(slopes)
+        scale = tf.math.divide_no_nan(self.rho, norm)
+        there = compute([_moved(v, slope, scale) for v, slope in zip(values, slopes, strict=True)])
+        # Where half precision overflows, the step is left out; it has no term.
+        term = tf.where(tf.math.is_finite(norm), there.loss - here.loss, 0.0)
+        return here._replace(gradients=there.gradients, terms={**here.terms, self.name: term})
+
+
+def _moved(value, slope, scale):
+    """Returns a weight moved up its slope; one without a slope as it is."""
+    return value if slope is None else value + tf.cast(scale * slope, value.dtype)

@@ -30,6 +30,7 @@ class SupervisedContrastive(Objective):
     """
 
     name: ClassVar[str] = "supervised_contrastive"
+    rows_apart: ClassVar[bool] = False
     needs_classes = True
     needs_rows: ClassVar[bool] = True
     takes_features = True

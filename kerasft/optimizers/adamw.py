@@ -1,11 +1,13 @@
 """Adam with decoupled weight decay, clipped by global norm, right on any number of replicas."""
 
+from typing import ClassVar
+
 import keras
 import tensorflow as tf
 
 from kerasft import shared
 from kerasft.errors import UserError
-from kerasft.surgery import ClipAfterReduce, RatesByWeight, adam_slots
+from kerasft.surgery import ClipAfterReduce, RatesByWeight, adam_slots, optimized
 
 LARGE = 2**16  # Numbers of a weight from which on a kernel of its own is worth the time of its call.
 
@@ -14,15 +16,24 @@ class _FusedAdam(keras.optimizers.AdamW):
     """Keras's formula in one kernel of TensorFlow, without its temporary copies of each weight."""
 
     scale = None  # Of the gradients, within `apply`, where updates clip.
+    joined: ClassVar[dict] = {}  # `{id(variable): updates before its first}` of weights that learn later than others.
 
     def apply(self, grads, trainable_variables=None):
         # What is the same for all weights is made once: each operation of a graph takes time before the first step.
-        step = tf.cast(self.iterations + 1, "float32")
-        scalars = {"beta1_power": self.beta_1**step, "beta2_power": self.beta_2**step}
-        scalars |= {"beta1": self.beta_1, "beta2": self.beta_2, "epsilon": self.epsilon}
-        self.scalars = {name: tf.convert_to_tensor(value, "float32") for name, value in scalars.items()}
+        self.scalars = {before: self._scalars_after(before) for before in {0, *self.joined.values()}}
         super().apply(grads, trainable_variables)
         self.scalars, self.scale = {}, None  # They would keep the graph of the step in memory.
+
+    def _scalars_after(self, before):
+        """Returns what the update of a weight needs that was left alone in so many updates: its moments are young."""
+        step = tf.cast(self.iterations + 1 - before, "float32")
+        scalars = {"beta1_power": self.beta_1**step, "beta2_power": self.beta_2**step}
+        scalars |= {"beta1": self.beta_1, "beta2": self.beta_2, "epsilon": self.epsilon}
+        return {name: tf.convert_to_tensor(value, "float32") for name, value in scalars.items()}
+
+    def scalars_of(self, variable):
+        """Returns those of a weight."""
+        return self.scalars[self.joined.get(id(optimized(self, variable)), 0)]
 
     def update_step(self, gradient, variable, learning_rate):
         momentum, velocity = adam_slots(self, variable)
@@ -32,7 +43,7 @@ class _FusedAdam(keras.optimizers.AdamW):
             v=velocity.handle,
             lr=tf.cast(learning_rate, variable.dtype),
             grad=tf.cast(tf.convert_to_tensor(gradient), variable.dtype),
-            **{name: tf.cast(value, variable.dtype) for name, value in self.scalars.items()},
+            **{name: tf.cast(value, variable.dtype) for name, value in self.scalars_of(variable).items()},
         )
 
 
@@ -82,7 +93,7 @@ class AdamW(ClipAfterReduce, RatesByWeight, _FusedAdam):
         is_large = variable.dtype == tf.float32 and variable.shape.num_elements() >= LARGE
         if is_large and _is_one_processor():
             shares = [1.0 if share is None else share for share in (self.scale, kept)]
-            numbers = tf.stack([*shares, learning_rate, *self.scalars.values()])
+            numbers = tf.stack([*shares, learning_rate, *self.scalars_of(variable).values()])
             _update(variable, *adam_slots(self, variable), tf.convert_to_tensor(gradient), numbers)
             return
         if self.scale is not None:

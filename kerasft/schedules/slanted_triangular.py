@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from kerasft.checks import check
 from kerasft.errors import UserError
 
 
@@ -21,10 +22,10 @@ class SlantedTriangular(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(self, learning_rate, total_steps, rise=0.1, ratio=32):
-        if not 0 < rise < 1:
-            raise UserError(f"slanted_triangular: rise must be above 0 and below 1. Received: rise={rise!r}")
-        if not ratio >= 1:
-            raise UserError(f"slanted_triangular: ratio must be 1 or more. Received: ratio={ratio!r}")
+        check("slanted_triangular", "rise", rise, 0, low_is_allowed=False)
+        if rise >= 1:
+            raise UserError(f"slanted_triangular: rise must be below 1. Received: rise={rise!r}")
+        check("slanted_triangular", "ratio", ratio, 1)
         self.learning_rate = learning_rate
         self.total_steps = total_steps
         self.rise = rise

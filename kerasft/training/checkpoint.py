@@ -18,7 +18,7 @@ SECONDS = 5  # At least between savings at the ends of epochs; those that are do
 SEARCHES = {
     keras.callbacks.EarlyStopping: ("best", "best_epoch", "wait", "stopped_epoch"),
     keras.callbacks.ReduceLROnPlateau: ("best", "wait", "cooldown_counter"),
-    keras.callbacks.ModelCheckpoint: ("best", "epochs_since_last_save"),
+    keras.callbacks.ModelCheckpoint: ("best",),
 }
 
 
@@ -31,6 +31,7 @@ class Position:
         history: dict. Logs of the epochs done, by name.
         is_stopped: bool. True if a callback ended the run.
         rate_factor: float. Of all learning rates; below 1 once it diverged and went on.
+        begins: list of int. Updates before this stage, and before those that it goes on from, but for the first.
         rows_at_once: int or None. Rows of a batch that this stage computes at once; None for all.
     """
 
@@ -39,6 +40,7 @@ class Position:
     history: dict = dataclasses.field(default_factory=dict)
     is_stopped: bool = False
     rate_factor: float = 1.0
+    begins: list = dataclasses.field(default_factory=list)
     rows_at_once: int | None = None
 
 
@@ -96,23 +98,30 @@ class Checkpoint(keras.callbacks.Callback):
         often: Often.
         callbacks: list of `keras.callbacks.Callback`. All that come before this.
         frozen: Frozen.
+        digest: str or None. Of the training examples.
 
     Attributes:
         saved: kerasft.training.store.Saved or None. What the training goes on from, be it of this process or another.
         position: Position. How far it has come.
         last: int. The number of epochs that are done when `model.fit` ends; that state is always kept.
 
-    Raises: UserError if what it goes on from had other callbacks, or other frozen weights; Diverged in place of saving
-        what is no number, such as weights that the loss did not need.
+    Raises: UserError if what it goes on from had other callbacks, other data or other frozen weights; Diverged in place
+        of saving what is no number, such as weights that the loss did not need.
     """
 
     last = 0
 
-    def __init__(self, store, signals, often, callbacks, frozen):
+    def __init__(self, store, signals, often, callbacks, frozen, digest):  # noqa: PLR0913
         super().__init__()
         self.store = store
         self.saved = store.newest()
         self.frozen = frozen
+        self.digest = digest
+        if self.saved and self.saved.words.get("data") not in (None, digest):
+            raise UserError(
+                "The training data are others than when the run was interrupted: give the same data, or "
+                f"resume='never'. Received: the checkpoints of {store.directory!r}"
+            )
         if self.saved and self.saved.words.get("frozen") not in (None, frozen.fingerprint):
             raise UserError(
                 "The frozen weights of the backbone are others than when the run was interrupted: give the same "
@@ -172,6 +181,7 @@ class Checkpoint(keras.callbacks.Callback):
             best = zip(self.model.weights, getattr(callback, "best_weights", None) or (), strict=False)
             arrays |= {f"best.{number}.{i}": a for i, (w, a) in enumerate(best) if w not in self.frozen}
         words = {
+            "data": self.digest,
             "frozen": self.frozen.fingerprint,
             "position": dataclasses.asdict(self.position),
             "searches": [_search(callback) for callback in self.searches],

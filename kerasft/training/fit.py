@@ -29,11 +29,12 @@ class Settings:
         save_freq: int. Steps between two savings of the state within an epoch, beside those at the ends of epochs.
         replicas: int. Devices that share a batch.
         precision: str. The dtype policy that the model has.
-        factors: dict. `{path: factor}` of the weights whose learning rate is the stage's times a factor.
+        factors: dict. `{path: factor}`, of weights, as `Method.rates`, whose rate is the stage's times a factor.
         rates: dict. `{path: rate}` of the weights that have a peak of their own, the same in each stage.
         lower_rate_on_nan: bool. Whether training that diverges goes on from the last checkpoint at a tenth of the rate.
         rate_factor: float. Of all learning rates; below 1 after it did so, which happens once.
         may_part: bool. Whether a batch is computed in parts where memory is too short for all its rows.
+        digest: str or None. Of the training examples: an interrupted run goes on with the same alone.
     """
 
     optimizer: Any
@@ -51,6 +52,7 @@ class Settings:
     lower_rate_on_nan: bool = False
     rate_factor: float = 1.0
     may_part: bool = False
+    digest: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,12 +63,14 @@ class Span:
         stage: kerasft.methods.base.Stage.
         first: int. last: int, not included.
         schedule_epochs: int. Of the learning rate's schedule, which may have begun in a stage before.
+        earlier: list of stages that it goes on from, from the first.
     """
 
     stage: Any
     first: int
     last: int
     schedule_epochs: int
+    earlier: list
 
 
 class Callbacks(keras.callbacks.CallbackList):
@@ -127,12 +131,13 @@ def fit(model, task, stages, data, settings, callbacks):
             # What training that diverged goes back to must not depend on how fast the machine is.
             seconds = 0 if settings.lower_rate_on_nan else checkpoint.SECONDS
             often = checkpoint.Often(steps_an_epoch, settings.save_freq, seconds)
-            return [*given, checkpoint.Checkpoint(checkpoints, signals, often, given, frozen)]
+            return [*given, checkpoint.Checkpoint(checkpoints, signals, often, given, frozen, settings.digest)]
 
         for number, stage in enumerate(stages):
             last = first + stage.epochs
             if position.epoch < last or number == len(stages) - 1 or (position.is_stopped and position.epoch == last):
-                span = Span(stage, first, last, _schedule_epochs(stages, number))
+                begin, schedule_epochs = _schedule(stages, number)
+                span = Span(stage, first, last, schedule_epochs, stages[begin:number])
                 train = functools.partial(_fit_stage, model, task, span, data, settings, made)
                 position = _lowering(train, settings)
             first = last
@@ -166,14 +171,21 @@ def _lowering(train, settings):
 
 
 def _begin_stage(model, task, span, settings, steps_an_epoch):
-    """Chooses what learns and compiles the model for it."""
-    model.choose(span.stage.apply)
+    """Chooses what learns and compiles the model for it.
+
+    Returns: `{id(variable): number}`, for each weight that learns the first of the stages with one optimizer it did in.
+    """
+    joined = {}
+    for number, stage in enumerate((*span.earlier, span.stage)):
+        model.choose(stage.apply)
+        joined = {id(variable): number for variable in model.trainable_variables} | joined
     for objective in model.objectives:
         objective.attach(model)
     peak = span.stage.learning_rate or settings.learning_rate
     factors = settings.factors if span.stage.factors is None else span.stage.factors
     settings = dataclasses.replace(settings, learning_rate=peak, factors=factors)
     compile_model(model, task, settings, steps_an_epoch * span.schedule_epochs)
+    return joined
 
 
 def _fit_stage(model, task, span, data, settings, make_callbacks):
@@ -182,14 +194,14 @@ def _fit_stage(model, task, span, data, settings, make_callbacks):
     saver = callbacks[-1]
     begin = saver.position
     begin.rate_factor = settings.rate_factor
-    _begin_stage(model, task, span, settings, saver.steps)
+    joined = _begin_stage(model, task, span, settings, saver.steps)
     if begin.epoch < span.first:
         raise UserError(
             f"The checkpoint of epoch {span.first} can no longer be read; the same call goes on from the one before. "
             f"Received: {saver.store.directory!r}"
         )
     if saver.saved:
-        _go_on(model, span, saver.saved, begin)
+        _go_on(model, span, saver.saved, begin, joined)
     callbacks = Callbacks(callbacks, add_history=True, model=model, epochs=span.last, steps=saver.steps)
     if settings.lower_rate_on_nan and not saver.saved:
         saver.save()  # Even the first steps can be gone back on.
@@ -259,19 +271,27 @@ def _out_of_memory(error, settings):
     )
 
 
-def _go_on(model, span, saved, begin):
-    """Puts a compiled model where the steps before left it, be it in this process or in one that was interrupted."""
+def _go_on(model, span, saved, begin, joined):
+    """Puts a compiled model where the steps before left it, be it in this process or in one that was interrupted.
+
+    Args:
+        joined: dict, as `_begin_stage` returns it.
+    """
     checkpoint.restore(saved, model)
     is_within = begin.epoch > span.first or begin.step > 0
     if is_within or span.stage.continues:
         checkpoint.restore_optimizer(saved, model.optimizer, is_same=is_within)
+    if span.earlier:
+        if not is_within:
+            begin.begins = [*begin.begins[: len(span.earlier) - 1], int(model.optimizer.iterations)]
+        optimizer.join(model.optimizer, {key: [0, *begin.begins][number] for key, number in joined.items()})
 
 
-def _schedule_epochs(stages, number):
-    """Returns the length of a stage's schedule: that of all stages that go on with it."""
+def _schedule(stages, number):
+    """Returns in which stage a stage's schedule begins, and its length: that of all stages that go on with it."""
     begin = max(i for i in range(number + 1) if i == 0 or not stages[i].continues)
     end = next((i for i in range(number + 1, len(stages)) if not stages[i].continues), len(stages))
-    return sum(stage.epochs for stage in stages[begin:end])
+    return begin, sum(stage.epochs for stage in stages[begin:end])
 
 
 def compile_model(model, task, settings, total_steps):
@@ -279,9 +299,10 @@ def compile_model(model, task, settings, total_steps):
     if not model.trainable_variables:
         raise UserError("The method leaves nothing to learn: all layers are frozen. Received: 0 trainable weights")
     peak = settings.learning_rate
-    factors = {**settings.factors, **{path: rate / peak for path, rate in settings.rates.items()}}
+    by_path = {**settings.factors, **{path: rate / peak for path, rate in settings.rates.items()}}
+    factors = {id(v): by_path[path] for path, v in weights.by_path(model).items() if path in by_path}
     if settings.rate_factor != 1:
-        factors = {v.path: factors.get(v.path, 1.0) * settings.rate_factor for v in model.trainable_variables}
+        factors = {id(v): factors.get(id(v), 1.0) * settings.rate_factor for v in model.trainable_variables}
     made = optimizer.make(settings.optimizer, settings.schedule, peak, total_steps, factors)
     optimizer.spare_from_decay(made, model.trainable_variables)
     if settings.precision == "mixed_float16":

@@ -9,6 +9,7 @@ from kerasft import registry, surgery, weights
 from kerasft.errors import UserError, nearest
 
 OBJECTS = (keras.optimizers.Optimizer, keras.optimizers.schedules.LearningRateSchedule)
+SETTING_RATES = (keras.callbacks.ReduceLROnPlateau, keras.callbacks.LearningRateScheduler)
 
 
 def make(optimizer, schedule, learning_rate, total_steps, factors=None):
@@ -19,7 +20,7 @@ def make(optimizer, schedule, learning_rate, total_steps, factors=None):
         schedule: None (linear with 10 % warm-up), a name or dict of `kerasft/schedules/`, or a Keras schedule.
         learning_rate: float. The peak.
         total_steps: int. Updates from the first to the last of the schedule.
-        factors: dict or None. `{path: factor}` of weights whose learning rate is another.
+        factors: dict or None. `{id(variable): factor}` of weights whose learning rate is another.
     """
     made = _make(optimizer, schedule, learning_rate, total_steps)
     if factors:
@@ -63,13 +64,16 @@ def rates(learning_rate, method, model, modality):
 def rates_by_path(model, rates):
     """Returns `{path: rate}` for learning rates by pattern; where several match, the last counts.
 
+    Paths are those of `weights.by_path`.
+
     Args:
         model: FineTunedModel, as `Method.apply` leaves it: all is trainable that learns in one stage or another.
         rates: dict of regular expression searched in the path of a weight: float.
 
     Raises: UserError if an expression finds no weight, or has a rate for weights that never learn; shows five paths.
     """
-    found, paths = {}, [variable.path for variable in model.weights]
+    found, named = {}, weights.by_path(model)
+    paths = [variable.path for variable in model.weights]
     trained = [variable.path for variable in model.trainable_variables]
     for pattern, rate in rates.items():
         expression = weights.compiled(pattern, "learning_rate")
@@ -78,17 +82,58 @@ def rates_by_path(model, rates):
             raise _no_effect("No weight has a path that matches", paths, {pattern: rate})
         if rate and not set(matches) & set(trained):  # Rate 0 asks for what is so already.
             raise _no_effect("The method trains none of the weights whose path matches", trained, {pattern: rate})
-        found.update(dict.fromkeys(matches, rate))
+        found |= {name: rate for name, variable in named.items() if expression.search(variable.path)}
     return found
+
+
+def stages(method, model, epochs, arguments):
+    """Returns the stages of a method.
+
+    Args:
+        arguments: dict, of FineTuner.
+
+    Raises: UserError if one has a rate of its own which the object of an optimizer or a schedule would override.
+    """
+    found = method.stages(model, epochs)
+    given = [name for name in ("optimizer", "schedule") if isinstance(arguments[name], OBJECTS)]
+    for stage in found:
+        if given and stage.learning_rate is not None:
+            name = given[0]
+            raise UserError(
+                f"The stage {stage.name!r} has a learning rate of its own, and so has the {name} object: give the "
+                f"{name} by name. Received: {stage.learning_rate} and {name}={type(arguments[name]).__name__}"
+            )
+    return found
+
+
+def check_callbacks(callbacks, optimizer):
+    """Raises UserError for callbacks that set a learning rate where a schedule sets it: Keras would fail on the way."""
+    free = getattr(optimizer, "inner_optimizer", optimizer)
+    if isinstance(free, keras.optimizers.Optimizer) and isinstance(free.get_config()["learning_rate"], float):
+        return
+    for callback in callbacks:
+        if isinstance(callback, SETTING_RATES):
+            raise UserError(
+                f"{type(callback).__name__} needs an optimizer object with a number for its learning rate, such as "
+                f"optimizer=keras.optimizers.AdamW(5e-5); here a schedule sets it. Received: optimizer={optimizer!r}"
+            )
+
+
+def join(optimizer, joined):
+    """Tells an optimizer of ours how many updates it made before each weight, `{id(variable): updates}`, joined."""
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    if hasattr(optimizer, "joined"):
+        optimizer.joined = joined
 
 
 def spare_from_decay(optimizer, variables):
     """Excludes from weight decay what multiplies, which would end at zero, and what shifts (Devlin et al. 2018).
 
-    These are biases, scales and shifts of normalisation, and the weights that say so: `weight.decays = False`.
+    These are biases, scales and shifts of normalisation (T5's scale is called `weight`), and the weights that say so:
+    `weight.decays = False`.
     """
     if getattr(optimizer, "weight_decay", None):
-        names = ("bias", "gamma", "beta", "scale")
+        names = ("bias", "gamma", "beta", "scale", "weight")
         spared = [v for v in variables if v.path.split("/")[-1] in names or not getattr(v, "decays", True)]
         optimizer.exclude_from_weight_decay(var_list=spared)
 

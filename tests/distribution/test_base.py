@@ -83,6 +83,12 @@ def test_what_would_train_wrongly_is_refused(batch_size, optimizer, part):
     base.check(None, batch_size, optimizer)
 
 
+def test_rows_that_are_compared_are_not_shared():
+    with pytest.raises(UserError, match="one device only. Received: distribution=Strategy of 2 replicas"):
+        base.check(Strategy(), 8, None, rows_apart=False)
+    base.check(tf.distribute.OneDeviceStrategy("CPU:0"), 8, None, rows_apart=False)
+
+
 @pytest.mark.parametrize("optimizer", [None, "sgd", {"name": "adamw", "clip_norm": 1.0}, keras.optimizers.SGD()])
 def test_what_trains_rightly_is_not(optimizer):
     base.check(Strategy(), 8, optimizer)

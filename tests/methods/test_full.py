@@ -88,8 +88,14 @@ def test_it_says_that_it_does_not_begin_as_pretrained():
 
 @pytest.mark.parametrize("blocks", [-1, 1.5])
 def test_blocks_out_of_range(blocks):
-    with pytest.raises(UserError, match=f"Received: {blocks}"):
+    with pytest.raises(UserError, match=f"Received: reinit_blocks={blocks}"):
         Full(reinit_blocks=blocks)
+
+
+@pytest.mark.parametrize("decay", [0, 1.5, "0.9", None])
+def test_a_decay_out_of_range(decay):
+    with pytest.raises(UserError, match=f"full: layer_decay must be .* Received: layer_decay={decay!r}"):
+        Full(layer_decay=decay)
 
 
 def test_more_blocks_than_there_are(model):

@@ -1,5 +1,6 @@
 import pytest
 
+from kerasft import weights
 from kerasft.errors import UserError
 from kerasft.methods import GradualUnfreeze
 from kerasft.model import FineTunedModel
@@ -47,13 +48,22 @@ def test_the_rates_fall_downwards(model):
     assert not any(path.startswith("head/") for path in rates)
 
 
+def test_layers_whose_weights_have_one_path_have_rates_of_their_own():
+    model = FineTunedModel(families.make("smollm3").backbone, PooledHead(2, ("tokens", "mask"), "last"))
+    rates, named = GradualUnfreeze(layer_decay=0.5).rates(model), weights.by_path(model)
+    lower, upper = ({id(v) for v in model.get_layer(f"transformer_layer_{n}").weights} for n in range(2))
+    assert {rates[path] for path, variable in named.items() if id(variable) in upper} == {0.5}
+    assert {rates[path] for path, variable in named.items() if id(variable) in lower} == {0.25}
+    assert {named[path].path for path in ("o_proj/kernel", "o_proj/kernel#2")} == {"o_proj/kernel"}
+
+
 def test_what_follows_the_last_block_goes_with_it():
     model = FineTunedModel(families.make("llama").backbone, PooledHead(2, ("tokens", "mask"), "last"))
     GradualUnfreeze().stages(model, 3)[0].apply(model)
     assert learning(model) == {"transformer_layer_1", "sequence_output_layernorm"}
 
 
-@pytest.mark.parametrize("decay", [0, 1.5])
+@pytest.mark.parametrize("decay", [0, 1.5, "0.9", None])
 def test_arguments_out_of_range(decay):
-    with pytest.raises(UserError, match=f"Received: {decay}"):
+    with pytest.raises(UserError, match=f"Received: layer_decay={decay!r}"):
         GradualUnfreeze(layer_decay=decay)

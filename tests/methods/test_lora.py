@@ -81,6 +81,12 @@ def test_dora_by_the_formula():
     np.testing.assert_allclose(layer(inputs), np.maximum(inputs @ kernel + layer.bias.numpy(), 0), atol=1e-5)
 
 
+def test_numbers_of_tokens_are_not_dropped():
+    layer, delta, inputs, _ = attached("embedding", dropout=0.5)
+    move(delta)
+    np.testing.assert_array_equal(layer(inputs, training=True), layer(inputs))
+
+
 def test_dropout_is_of_the_update_alone():
     layer, delta, inputs, before = attached("dense", dropout=0.5)
     np.testing.assert_allclose(layer(inputs, training=True), before, atol=1e-6)
@@ -141,6 +147,7 @@ def test_the_weights_lie_beside_those_of_the_layer(tiny_bert):
         ({"rank": 2.5}, "rank=2.5"),
         ({"alpha": 0}, "alpha=0"),
         ({"dropout": 1.0}, "dropout=1.0"),
+        ({"dropout": "0.1"}, "dropout='0.1'"),
     ],
 )
 def test_arguments_out_of_range(arguments, message):

@@ -35,7 +35,10 @@ def test_too_few_epochs(model):
         LPFT(probe_epochs=3).stages(model, 3)
 
 
-@pytest.mark.parametrize("arguments", [{"probe_epochs": 0}, {"probe_learning_rate": 0}])
+@pytest.mark.parametrize(
+    "arguments", [{"probe_epochs": 0}, {"probe_learning_rate": 0}, {"probe_learning_rate": "1e-3"}]
+)
 def test_arguments_out_of_range(arguments):
-    with pytest.raises(UserError, match="Received: 0"):
+    ((name, value),) = arguments.items()
+    with pytest.raises(UserError, match=f"lp_ft: {name} must be .* Received: {name}={value!r}"):
         LPFT(**arguments)

@@ -41,6 +41,7 @@ def test_a_class_without_examples_has_a_finite_weight():
     objective = ClassBalanced()
     objective.prepare(tuner_of([0, 0, 1]), None)
     assert np.isfinite(objective.weights).all()
+    assert objective.weights[:2].mean() == pytest.approx(1)  # It does not weigh with the others.
 
 
 @pytest.mark.parametrize("beta", [-0.1, 1, 1.5])

@@ -1,5 +1,6 @@
 import contextlib
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -160,6 +161,20 @@ def test_a_file_of_logits(make_tiny, reviews, tmp_path):
     np.save(path, np.zeros((16, 2)))
     history = student(make_tiny("bert"), teacher=path).fit(reviews, epochs=1, directory=tmp_path / "d").history
     assert np.isfinite(history["distillation"]).all()
+
+
+def test_a_changed_image_file_is_looked_at_again(make_tiny, tmp_path, monkeypatch):
+    teacher = FineTuner("image_classification", make_tiny("efficientnet"), labels=LABELS)
+    teacher.save(str(tmp_path / "teacher"))
+    teacher.directory = str(tmp_path / "teacher")
+    frame = pd.DataFrame({"image": [str(tmp_path / "a.png")]})
+    asked = []
+    monkeypatch.setattr(teacher, "outputs", lambda frame: asked.append(len(frame)) or np.zeros((1, 2)))
+    for shade, expected in ((0, 1), (0, 1), (200, 2)):
+        if shade or not asked:
+            keras.utils.save_img(tmp_path / "a.png", np.full((40 + shade, 40, 3), shade), scale=False)
+        _teacher.logits(teacher, frame)
+        assert len(asked) == expected
 
 
 def test_layers_are_spread_evenly():

@@ -8,6 +8,7 @@ from kerasft.errors import UserError
 from kerasft.model import FineTunedModel
 from kerasft.objectives import L2SP
 from kerasft.tasks._head import PooledHead
+from tests import families
 
 INPUTS = {
     "token_ids": np.arange(5, 45).reshape(8, 5),
@@ -93,6 +94,16 @@ def test_weights_that_learn_in_a_later_stage_start_there(make):
     objective.attach(model)
     for layer in model.layers:
         layer.trainable = True
+    objective.attach(model)
+    backbone, _ = parts(model)
+    assert len(objective.starts.values) == len(backbone)
+    assert float(objective(model, INPUTS, TARGETS, None)) == 0.0
+
+
+def test_weights_of_one_path_each_start_where_they_were():
+    objective = L2SP(alpha=1.0, beta=0.0)
+    backbone = families.make("smollm3").backbone
+    model = FineTunedModel(backbone, PooledHead(2, ("tokens", "mask"), "last"), [objective])
     objective.attach(model)
     backbone, _ = parts(model)
     assert len(objective.starts.values) == len(backbone)

@@ -5,6 +5,7 @@ import tensorflow as tf
 from kerasft.errors import UserError
 from kerasft.objectives import Mixout, Sam
 from kerasft.objectives._starts import backbone_weights
+from kerasft.steps import Step
 
 
 def masks(model, rate):
@@ -56,6 +57,13 @@ def test_masks_differ_from_step_to_step(make_model, step, batch):
 def test_it_goes_with_sam(make_model, step, batch):
     logs, _ = step(make_model(Mixout(0.5), Sam(0.1)), batch.texts, batch.targets)
     assert logs["sam"] > 0
+
+
+def test_a_weight_without_a_gradient_has_none(make_model):
+    model = make_model(Mixout(0.5))
+    (objective,) = model.objectives
+    step = objective.gradients(model, lambda values: Step(0.0, None, {}, [None] * len(values), []))
+    assert set(step.gradients) == {None}
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1, 2])

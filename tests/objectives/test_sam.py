@@ -1,8 +1,13 @@
+import types
+
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from kerasft.errors import UserError
 from kerasft.objectives import LabelSmoothing, Sam
+from kerasft.steps import Step
 
 
 def test_the_gradient_is_that_at_the_top_of_the_slope(make_model, step, batch):
@@ -27,6 +32,29 @@ def test_it_is_for_the_loss_that_other_objectives_change(make_model, step, batch
     plain, _ = step(make_model(LabelSmoothing(0.5)), batch.texts, batch.targets)
     assert logs["loss"] == pytest.approx(plain["loss"], rel=1e-5)
     assert logs["label_smoothing"] == pytest.approx(plain["label_smoothing"], rel=1e-5)
+
+
+def stepped(gradients):
+    """Returns the step of a model of two weights whose gradients are these."""
+    weights = [keras.Variable(np.ones(2, "float32")) for _ in gradients]
+    model = types.SimpleNamespace(trainable_variables=weights)
+
+    def compute(values=None):
+        loss = tf.add_n([tf.reduce_sum(v) for v in values or [weight.value for weight in weights]])
+        return Step(loss, None, {}, gradients, [])
+
+    return Sam(0.5).gradients(model, compute)
+
+
+def test_a_weight_without_a_gradient_stays():
+    step = stepped([tf.constant([3.0, 4.0]), None])
+    assert step.gradients[1] is None
+    assert float(step.terms["sam"]) == pytest.approx(0.5 * (0.6 + 0.8), rel=1e-5)
+
+
+def test_a_gradient_that_overflows_leaves_no_term():
+    step = stepped([tf.constant([float("inf"), 1.0]), tf.constant([1.0, 1.0])])
+    assert float(step.terms["sam"]) == 0.0
 
 
 @pytest.mark.parametrize("rho", [0, -0.1])

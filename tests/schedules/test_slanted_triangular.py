@@ -25,8 +25,8 @@ def test_short_runs(total):
     assert all(0 < rate <= 1 for rate in found)
 
 
-@pytest.mark.parametrize("arguments", [{"rise": 0}, {"rise": 1}, {"ratio": 0.5}])
+@pytest.mark.parametrize("arguments", [{"rise": 0}, {"rise": 1}, {"rise": "0.1"}, {"ratio": 0.5}])
 def test_arguments_out_of_range(arguments):
     (name, value), *_ = arguments.items()
-    with pytest.raises(UserError, match=f"{name}={value}"):
+    with pytest.raises(UserError, match=f"{name}={value!r}"):
         SlantedTriangular(1.0, 10, **arguments)

@@ -340,3 +340,20 @@ def test_a_plateau_outlives_an_interruption(session):
     again = train(resumed, callbacks, optimizer=keras.optimizers.SGD(0.1))
     assert again.history == history.history and len(set(history.history["learning_rate"])) == 2
     assert_equal(whole, resumed)
+
+
+def test_a_model_checkpoint_knows_its_best_after_an_interruption(session, tmp_path):
+    def callbacks(name):
+        path, worse = str(tmp_path / f"{name}.weights.h5"), [0.5, 0.9, 0.2, 0.1]
+        best = keras.callbacks.ModelCheckpoint(path, "val_accuracy", 0, True, save_weights_only=True, mode="max")
+        return [Accuracy(worse), best]
+
+    whole, broken, resumed = session(0.1), session(0.1), session(0.1)
+    train(whole, lambda: callbacks("whole"))
+    resumed.directory = broken.directory
+    with pytest.raises(KeyboardInterrupt):
+        train(broken, lambda: [*callbacks("broken"), Crash(2, 1)], save_freq=1)
+    kept = (tmp_path / "broken.weights.h5").read_bytes()
+    train(resumed, lambda: callbacks("broken"))
+    assert (tmp_path / "broken.weights.h5").read_bytes() == kept
+    assert_equal(whole, resumed)

@@ -69,6 +69,19 @@ def test_the_result_is_that_of_computing_it_in_each_epoch(make_tiny, home, monke
     np.testing.assert_allclose(once.outputs(frame), always.outputs(frame), atol=1e-4)
 
 
+POOLERS = [{"name": "freeze", "blocks": 2}, {"name": "lora", "layers": "pooled_dense"}]
+
+
+@pytest.mark.parametrize("method", POOLERS, ids=str)
+def test_below_a_pooler_that_learns(make_tiny, home, monkeypatch, tmp_path, method):
+    once = fitted(make_tiny, tmp_path / "once", method=method, pooling="pooled", epochs=2)
+    assert len(files_in(home)) == 2
+    monkeypatch.setattr(features, "once", lambda model, data, *rest: data)
+    always = fitted(make_tiny, tmp_path / "always", method=method, pooling="pooled", epochs=2)
+    np.testing.assert_allclose(once.history["loss"], always.history["loss"], atol=1e-5)
+    np.testing.assert_allclose(once.outputs(texts()), always.outputs(texts()), atol=1e-4)
+
+
 def test_in_bfloat16_nothing_more_is_rounded(make_tiny, home, monkeypatch, tmp_path):
     arguments = {"method": {"name": "freeze", "blocks": 1}, "precision": "mixed_bfloat16"}
     once = fitted(make_tiny, tmp_path / "once", **arguments)

@@ -134,9 +134,18 @@ def test_a_stage_that_continues_keeps_moments_and_schedule(session):
         np.testing.assert_array_equal(left.numpy(), right.numpy(), err_msg=left.path)
 
 
+def test_weights_that_join_later_begin_to_count_then(session):
+    made = session()
+    applies = methods.LinearProbe().apply, methods.Full().apply, methods.Full().apply
+    train(made, stages=[Stage(str(n), 1, apply, continues=n > 0) for n, apply in enumerate(applies)], optimizer="adamw")
+    head = {id(variable) for variable in made.model.head.weights}
+    steps = {id(variable) in head: made.model.optimizer.joined[id(variable)] for variable in made.model.weights}
+    assert steps == {True: 0, False: 3}
+
+
 def test_schedules_of_stages():
     stages = [Stage("a", 1, None), Stage("b", 2, None, continues=True), Stage("c", 4, None)]
-    assert [training._schedule_epochs(stages, number) for number in range(3)] == [3, 3, 4]
+    assert [training._schedule(stages, number) for number in range(3)] == [(0, 3), (0, 3), (2, 4)]
 
 
 def test_a_stage_may_have_its_own_rate(session):
@@ -150,8 +159,8 @@ def test_a_weight_keeps_its_own_rate_in_a_stage_with_another(session):
 
     class Rates(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
-            optimizer = self.model.optimizer
-            rates.append((float(optimizer.learning_rate), float(optimizer.learning_rate) * optimizer.factors[path]))
+            rate, factors = float(self.model.optimizer.learning_rate), self.model.optimizer.factors
+            rates.append((rate, rate * factors[id(self.model.head.logits.kernel)]))
 
     everything = methods.Full().apply
     stages = [Stage("slow", 1, everything, learning_rate=1e-4), Stage("fast", 1, everything)]

@@ -4,11 +4,12 @@ import pytest
 
 from kerasft import deltas, methods
 from kerasft.errors import UserError
-from kerasft.model import FineTunedModel
+from kerasft.model import FineTunedModel, encoder_of
 from kerasft.optimizers import AdamW
 from kerasft.schedules import Constant, Linear
 from kerasft.tasks._head import PooledHead
 from kerasft.training import optimizer
+from tests import families
 
 
 def make(given=None, schedule=None, learning_rate=0.1, total_steps=10):
@@ -153,6 +154,28 @@ def test_rates_of_weights_that_never_learn(probed):
         optimizer.rates_by_path(probed, {"token_embedding": 0.2})
 
 
+@pytest.mark.parametrize("callback", [keras.callbacks.ReduceLROnPlateau(), keras.callbacks.LearningRateScheduler(max)])
+def test_callbacks_that_set_the_rate_need_one_that_no_schedule_sets(callback):
+    schedule = keras.optimizers.schedules.CosineDecay(0.3, 10)
+    for given in (None, "sgd", {"name": "adamw"}, keras.optimizers.SGD(schedule)):
+        with pytest.raises(
+            UserError, match=f"{type(callback).__name__} needs an optimizer object.*Received: optimizer"
+        ):
+            optimizer.check_callbacks([callback], given)
+        optimizer.check_callbacks([keras.callbacks.EarlyStopping()], given)
+    optimizer.check_callbacks([callback], keras.optimizers.SGD(0.1))
+
+
+@pytest.mark.parametrize("name", ["optimizer", "schedule"])
+def test_a_stages_own_rate_goes_with_names_alone(model, name):
+    given = {"optimizer": keras.optimizers.SGD(0.1), "schedule": Constant(0.1, 1)}[name]
+    arguments = {"optimizer": "sgd", "schedule": "constant"}
+    assert len(optimizer.stages(methods.LPFT(), model, 2, arguments)) == 2
+    assert len(optimizer.stages(methods.GradualUnfreeze(), model, 2, {**arguments, name: given})) == 2
+    with pytest.raises(UserError, match=f"give the {name} by name. Received: 0.005 and {name}={type(given).__name__}"):
+        optimizer.stages(methods.LPFT(), model, 2, {**arguments, name: given})
+
+
 def decayed(model):
     """Returns the paths of the weights that a step with gradients of 0 takes a twentieth off; the others stay."""
     weights = model.trainable_variables
@@ -172,6 +195,14 @@ def decayed(model):
 def test_biases_and_normalisation_do_not_decay(model):
     last = {weight.path: weight.path.split("/")[-1] for weight in model.trainable_variables}
     assert decayed(model) == {path for path, name in last.items() if name not in ("bias", "gamma", "beta")}
+
+
+def test_the_scales_of_t5_do_not_decay():
+    head = PooledHead(2, ("tokens", "mask"))
+    made = FineTunedModel(encoder_of(families.make("t5").backbone), head)
+    names = {path.split("/")[-1] for path in decayed(made)}
+    assert "weight" in {weight.path.split("/")[-1] for weight in made.trainable_variables}
+    assert "weight" not in names and "kernel" in names
 
 
 def test_what_multiplies_does_not_decay(model):
