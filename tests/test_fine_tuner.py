@@ -238,7 +238,7 @@ def test_labels_must_be_known_before_the_model_is_built(nothing_loads):
 
 
 @pytest.mark.parametrize("task", registry.names("tasks"))
-@pytest.mark.parametrize("inputs", [None, 5, Image.new("RGB", (2, 2)), np.array("a"), Path("a.txt")], ids=repr)
+@pytest.mark.parametrize("inputs", [None, 5, Image.new("RGB", (2, 2)), np.array("a"), Path("a.txt")], ids=type)
 def test_what_is_no_input_is_refused(nothing_loads, task, inputs):
     given = {"multi_task": {"tasks": {"stars": "text_regression"}}, "zero_shot_classification": {"labels": LABELS}}
     if task == "image_classification" and isinstance(inputs, Path):
