@@ -61,6 +61,7 @@ def test_the_longest_rows_are_tried(make_tiny, csv, tmp_path, monkeypatch):
     assert widths == [22]  # 19 words, an unknown one, two marks.
 
 
+@pytest.mark.slow
 def test_texts_in_windows(make_tiny, csv, tmp_path):
     rows = [{"tokens": ["a", "good", "film"] * (1 + i), "tags": ["O", "B-X", "O"] * (1 + i)} for i in range(20)]
     made = recipe(make_tiny, csv, tmp_path, task="token_classification", data=rows, sequence_length=16)

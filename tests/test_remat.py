@@ -131,6 +131,7 @@ def deep_step(on):
     return tf.function(lambda: model.attempt(data)).get_concrete_function()
 
 
+@pytest.mark.slow
 def test_a_step_takes_less_memory():
     """Each in a process of its own: what a process held before would hide what a step takes."""
     taken = {}

@@ -79,6 +79,7 @@ def test_adam_slots_are_those_of_the_variable():
     assert not surgery.adam_slots(optimizer, first)[0].numpy().any()
 
 
+@pytest.mark.slow
 def test_forgotten_gradients_frees_the_weights_that_a_graph_reads():
     @tf.custom_gradient
     def doubled(x):

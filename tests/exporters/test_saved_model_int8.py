@@ -46,7 +46,11 @@ def made(tuner, samples, tmp_path):
     return before, tuner.predict(samples), large, small, answers
 
 
-@pytest.mark.parametrize("method", ["full", "lora", {"name": "qlora"}], ids=str)
+@pytest.mark.parametrize(
+    "method",
+    ["full", *(pytest.param(m, marks=pytest.mark.slow) for m in ("lora", {"name": "qlora"}))],
+    ids=str,
+)
 def test_a_quarter_of_the_room_and_nearly_the_same_answers(make_tiny, capfd, tmp_path, method):
     tuner = kerasft.FineTuner("text_classification", wide(make_tiny), method=method, labels=["a", "b", "c"], seed=1)
     before, after, large, small, answers = made(tuner, TEXTS, tmp_path)

@@ -105,7 +105,9 @@ def test_the_loss_is_that_of_kerashub_on_what_is_learned():
     assert tuner.model.evaluate(tuner.batches(ROWS), return_dict=True) if tuner.model.compiled else True
 
 
-@pytest.mark.parametrize("form", ["prompt", "messages", "text"])
+@pytest.mark.parametrize(
+    "form", ["messages", pytest.param("prompt", marks=pytest.mark.slow), pytest.param("text", marks=pytest.mark.slow)]
+)
 def test_each_form_learns_from_its_columns(form, tmp_path):
     texts = [{"text": f"{row['prompt']} {row['completion']} . " * 12} for row in ROWS[:4]]
     data = {"prompt": ROWS, "messages": CHATS, "text": texts}[form]
@@ -143,6 +145,7 @@ def test_every_decoder(name, tmp_path):
     tuner.export(str(tmp_path / "1"))
 
 
+@pytest.mark.slow
 def test_half_precision_and_other_objectives(tmp_path):
     objectives = ["l2_sp", "neftune", "sam", {"name": "adversarial", "kind": "fgm"}]
     arguments = {**SMALL, "precision": "mixed_bfloat16"}

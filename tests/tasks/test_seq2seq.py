@@ -82,6 +82,7 @@ def test_other_samplers(sampler):
     assert tuner.predict(["a good film", "weak"])["target"].shape == (2,)
 
 
+@pytest.mark.slow
 def test_half_precision_and_other_objectives(tmp_path):
     arguments = {**SMALL, "precision": "mixed_bfloat16"}
     tuner = FineTuner("seq2seq", families.make("bart"), "lora", objectives=["sam"], **arguments)

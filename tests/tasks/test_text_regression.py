@@ -124,6 +124,7 @@ def test_objectives_on_classes_are_refused(objective):
         FineTuner("text_regression", "bert_tiny_en_uncased", objectives=[objective])
 
 
+@pytest.mark.slow
 def test_other_objectives_go_with_it(make_tiny, tmp_path):
     objectives = ["l2_sp", "mixup", {"name": "adversarial", "kind": "fgm"}, "sam"]
     tuner = FineTuner("text_regression", make_tiny("bert"), objectives=objectives, learning_rate=1e-2)

@@ -157,7 +157,7 @@ def test_chances_in_a_chain_are_those_of_all_its_sequences():
     assert chain(tf.zeros((0, 0, 3)), tf.zeros((0, 0), bool), tf.constant(pairs)).shape == (0, 0, 3)
 
 
-@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)])
 def test_a_random_field_learns_which_tags_follow_each_other(make_tiny, tmp_path, precision):
     settings = {"labels": LABELS, "crf": True, "learning_rate": 1e-2, "precision": precision}
     tuner = FineTuner("token_classification", make_tiny("bert"), **settings)

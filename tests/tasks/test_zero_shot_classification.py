@@ -67,7 +67,7 @@ def test_a_long_text_leaves_room_for_the_prompt():
     assert "see" in written and ". so" in written and "assistant" in written
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("method", ["lora", pytest.param("full", marks=pytest.mark.slow)])
 def test_a_decoder_that_is_asked_learns_and_is_saved(make_tiny, reviews, tmp_path, method):
     tuner = FineTuner(NAME, make_tiny("gpt2"), method, learning_rate=1e-2, prompt="{} It was", **LABELS)
     outputs = np.concatenate([tuner.model(tuner.preprocessor(tf.constant([text]))) for text in NOTHING])
