@@ -15,6 +15,13 @@ def check(owner, name, value, low, high=float("inf"), low_is_allowed=True):  # n
     raise UserError(f"{owner}: {name} must be {bounds}. Received: {name}={value!r}")
 
 
+def check_below_one(owner, name, value, low_is_allowed=True):
+    """Raises UserError unless `value` is a number from 0 to below 1."""
+    check(owner, name, value, 0, low_is_allowed=low_is_allowed)
+    if value >= 1:
+        raise UserError(f"{owner}: {name} must be below 1. Received: {name}={value!r}")
+
+
 def check_whole(owner, name, value, low=1):
     """Raises UserError unless `value` is a whole number, `low` or more."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < low:

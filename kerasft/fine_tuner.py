@@ -92,6 +92,7 @@ class FineTuner(Adapters):
         self.name = name or recipes.slug(self.arguments)
         self.directory = None
         self.facts = {}
+        self.report = None  # The path of the page of the last evaluation, if there is a folder for it.
         self.fit_arguments = {}
         self._restored = None
 
@@ -207,9 +208,8 @@ class FineTuner(Adapters):
         Returns: keras.callbacks.History.
         Raises: UserError for unusable data or arguments, before weights are loaded; for learning rates of weights that
             the model does not have, or that an optimizer or schedule object would override, before anything is written.
-            Diverged, a UserError, if loss or weights are no longer
-            finite; nothing of that is saved. Interrupted, a KeyboardInterrupt, after SIGINT or
-            SIGTERM, with the state saved; a second signal ends the process at once.
+            Diverged, a UserError, if loss or weights are no longer finite; nothing of that is saved. Interrupted, a
+            KeyboardInterrupt, after SIGINT or SIGTERM, with the state saved; a second signal ends the process at once.
         """
         training.check(epochs, resume, save_freq)
         rows = batching.rows_of(batch_size)

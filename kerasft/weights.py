@@ -115,6 +115,11 @@ def count(variables):
     return int(sum(np.prod(variable.shape, dtype="int64") for variable in variables))
 
 
+def is_of_normalization(name):
+    """Returns whether a weight of this name scales or shifts what a layer normalises; T5's scale is `weight`."""
+    return name in ("gamma", "beta", "scale", "weight")
+
+
 def by_path(model):
     """Returns `{path: variable}` of all weights. A path that occurs again gets a number.
 

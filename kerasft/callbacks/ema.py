@@ -3,8 +3,7 @@
 import tensorflow as tf
 
 from kerasft.callbacks.base import WeightAverage
-from kerasft.checks import check
-from kerasft.errors import UserError
+from kerasft.checks import check_below_one
 
 
 class Ema(WeightAverage):
@@ -24,9 +23,7 @@ class Ema(WeightAverage):
     """
 
     def __init__(self, decay=0.999):
-        check("ema", "decay", decay, 0, low_is_allowed=False)
-        if decay >= 1:
-            raise UserError(f"ema: decay must be below 1. Received: decay={decay!r}")
+        check_below_one("ema", "decay", decay, low_is_allowed=False)
         super().__init__()
         self.decay = decay
 

@@ -181,16 +181,16 @@ def _scored(tuner, recipe, test):
     given["data"] = data_sources.load(given["data"])
     quarantine = clean.Quarantine(recipe.get("max_bad_rows", 0.0))
     train, validation = tuner.frames(*given.values(), quarantine)
-    parts = [clean.digest(part) for part in (train, validation) if part is not None]
+    digests = [clean.digest(part) for part in (train, validation) if part is not None]
     if test is not None:
         frame = tuner.task.prepare(data_sources.load(test))
-        return frame, test, {}, {"data": parts, "test": clean.digest(frame)}
+        return frame, test, {}, {"data": digests, "test": clean.digest(frame)}
     if validation is None:
         raise UserError(
             "A comparison needs examples to score on: give --test, validation_data or validation_split. "
             f"Received: {', '.join(recipe)}"
         )
-    digests = {"data": parts, "test": parts[1]}
+    digests = {"data": digests, "test": digests[1]}
     if given["validation_data"] is not None:
         return validation, given["validation_data"], {}, digests
     # Not the prepared tables, whose columns have other names than the recipe says.

@@ -8,7 +8,7 @@ import keras
 
 from kerasft import deltas
 from kerasft.axes import Axes, product, scaled
-from kerasft.checks import check, check_whole
+from kerasft.checks import check, check_below_one, check_whole
 from kerasft.errors import UserError
 from kerasft.methods import _peft
 from kerasft.methods.base import Method
@@ -48,9 +48,7 @@ class LoRA(Method):
         check_whole("lora", "rank", rank)
         if alpha is not None:
             check("lora", "alpha", alpha, 0, low_is_allowed=False)
-        check("lora", "dropout", dropout, 0)
-        if dropout >= 1:
-            raise UserError(f"lora: dropout must be below 1. Received: dropout={dropout!r}")
+        check_below_one("lora", "dropout", dropout)
         self.rank = rank
         self.alpha = alpha
         self.dropout = dropout

@@ -21,7 +21,7 @@ class NormOnly(Method):
 
     def apply(self, model):
         layers = [layer for layer in weights.layers_below_head(model) if "norm" in type(layer).__name__.lower()]
-        chosen = [v for layer in layers for v in layer.weights if v.name in ("gamma", "beta", "scale", "weight")]
+        chosen = [v for layer in layers for v in layer.weights if weights.is_of_normalization(v.name)]
         if not chosen:
             raise UserError("norm_only: the backbone has no normalisation layers. Received: method='norm_only'")
         weights.train_only(model, chosen)

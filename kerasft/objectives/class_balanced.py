@@ -5,7 +5,7 @@ from typing import ClassVar
 import numpy as np
 import tensorflow as tf
 
-from kerasft.checks import check
+from kerasft.checks import check_below_one
 from kerasft.errors import UserError
 from kerasft.objectives.base import Objective
 
@@ -30,9 +30,7 @@ class ClassBalanced(Objective):
     takes_features = True
 
     def __init__(self, beta=0.999):
-        check("class_balanced", "beta", beta, 0)
-        if beta >= 1:
-            raise UserError(f"class_balanced: beta must be below 1. Received: beta={beta!r}")
+        check_below_one("class_balanced", "beta", beta)
         self.beta = beta
         self.weights = None
 

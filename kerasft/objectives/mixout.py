@@ -4,8 +4,7 @@ from typing import ClassVar
 
 import tensorflow as tf
 
-from kerasft.checks import check
-from kerasft.errors import UserError
+from kerasft.checks import check_below_one
 from kerasft.objectives._starts import Starts, backbone_weights
 from kerasft.objectives.base import Objective
 
@@ -30,9 +29,7 @@ class Mixout(Objective):
     takes_features = True
 
     def __init__(self, rate=0.7):
-        check("mixout", "rate", rate, 0)
-        if rate >= 1:
-            raise UserError(f"mixout: rate must be below 1. Received: rate={rate!r}")
+        check_below_one("mixout", "rate", rate)
         self.rate = rate
         self.starts = Starts()
 

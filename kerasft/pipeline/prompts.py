@@ -107,20 +107,21 @@ class PromptPreprocessor(TextPreprocessor):
     @property
     def text_length(self):
         """Tokens of `sequence_length` that are left for a text; 0 or less if what is around it leaves none."""
-        return self.sequence_length - self.room - sum(map(len, self._around_text()))
+        return self._around_text()[2]
 
     def _around_text(self):
-        """Returns the ids before and after a text that is given, as two lists."""
+        """Returns the ids before and after a text that is given, as two lists, and how many tokens it may have."""
         pieces = self.prompt(self.around.replace("{}", GIVEN))
         at = next(number for number, piece in enumerate(pieces) if GIVEN in piece.text)
         before, _, after = (pieces[at]._replace(text=part) for part in pieces[at].text.partition(GIVEN))
-        begin, end = self._ids([*pieces[:at], before]), self._ids([after, *pieces[at + 1 :]])
-        return [*self.marks["start"], *begin], [*end, *self.lead]
+        begin = [*self.marks["start"], *self._ids([*pieces[:at], before])]
+        end = [*self._ids([after, *pieces[at + 1 :]]), *self.lead]
+        return begin, end, self.sequence_length - self.room - len(begin) - len(end)
 
     def _pack(self, texts):
         """Returns the ids of prompts of one message each; a text that is too long loses its beginning."""
-        before, after = self._around_text()
-        ids, room = as_ragged(self.tokenizer(texts)), self.text_length
+        before, after, room = self._around_text()
+        ids = as_ragged(self.tokenizer(texts))
         ids = tf.gather(
             ids.flat_values, tf.ragged.range(tf.maximum(ids.row_limits() - room, ids.row_starts()), ids.row_limits())
         )

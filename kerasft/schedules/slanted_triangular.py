@@ -3,8 +3,7 @@
 import keras
 import tensorflow as tf
 
-from kerasft.checks import check
-from kerasft.errors import UserError
+from kerasft.checks import check, check_below_one
 
 
 @keras.saving.register_keras_serializable("kerasft")
@@ -22,9 +21,7 @@ class SlantedTriangular(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(self, learning_rate, total_steps, rise=0.1, ratio=32):
-        check("slanted_triangular", "rise", rise, 0, low_is_allowed=False)
-        if rise >= 1:
-            raise UserError(f"slanted_triangular: rise must be below 1. Received: rise={rise!r}")
+        check_below_one("slanted_triangular", "rise", rise, low_is_allowed=False)
         check("slanted_triangular", "ratio", ratio, 1)
         self.learning_rate = learning_rate
         self.total_steps = total_steps

@@ -176,9 +176,11 @@ def _begin_stage(model, task, span, settings, steps_an_epoch):
     Returns: `{id(variable): number}`, for each weight that learns the first of the stages with one optimizer it did in.
     """
     joined = {}
-    for number, stage in enumerate((*span.earlier, span.stage)):
-        model.choose(stage.apply)
+    for number, stage in enumerate(span.earlier):
+        stage.apply(model)
         joined = {id(variable): number for variable in model.trainable_variables} | joined
+    model.choose(span.stage.apply)
+    joined = {id(variable): len(span.earlier) for variable in model.trainable_variables} | joined
     for objective in model.objectives:
         objective.attach(model)
     peak = span.stage.learning_rate or settings.learning_rate

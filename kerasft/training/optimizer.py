@@ -72,17 +72,16 @@ def rates_by_path(model, rates):
 
     Raises: UserError if an expression finds no weight, or has a rate for weights that never learn; shows five paths.
     """
-    found, named = {}, weights.by_path(model)
-    paths = [variable.path for variable in model.weights]
+    found, paths = {}, {name: variable.path for name, variable in weights.by_path(model).items()}
     trained = [variable.path for variable in model.trainable_variables]
     for pattern, rate in rates.items():
         expression = weights.compiled(pattern, "learning_rate")
-        matches = [path for path in paths if expression.search(path)]
+        matches = {name: path for name, path in paths.items() if expression.search(path)}
         if not matches:
-            raise _no_effect("No weight has a path that matches", paths, {pattern: rate})
-        if rate and not set(matches) & set(trained):  # Rate 0 asks for what is so already.
+            raise _no_effect("No weight has a path that matches", list(paths.values()), {pattern: rate})
+        if rate and not set(matches.values()) & set(trained):  # Rate 0 asks for what is so already.
             raise _no_effect("The method trains none of the weights whose path matches", trained, {pattern: rate})
-        found |= {name: rate for name, variable in named.items() if expression.search(variable.path)}
+        found |= dict.fromkeys(matches, rate)
     return found
 
 
@@ -126,16 +125,18 @@ def join(optimizer, joined):
         optimizer.joined = joined
 
 
+def _decays(variable):
+    name = variable.path.split("/")[-1]
+    return getattr(variable, "decays", True) and name != "bias" and not weights.is_of_normalization(name)
+
+
 def spare_from_decay(optimizer, variables):
     """Excludes from weight decay what multiplies, which would end at zero, and what shifts (Devlin et al. 2018).
 
-    These are biases, scales and shifts of normalisation (T5's scale is called `weight`), and the weights that say so:
-    `weight.decays = False`.
+    These are biases, scales and shifts of normalisation, and the weights that say so: `weight.decays = False`.
     """
     if getattr(optimizer, "weight_decay", None):
-        names = ("bias", "gamma", "beta", "scale", "weight")
-        spared = [v for v in variables if v.path.split("/")[-1] in names or not getattr(v, "decays", True)]
-        optimizer.exclude_from_weight_decay(var_list=spared)
+        optimizer.exclude_from_weight_decay(var_list=[variable for variable in variables if not _decays(variable)])
 
 
 def _check_rate(learning_rate):
