@@ -6,7 +6,7 @@ import os
 from rich.console import Console
 from rich.table import Table
 
-from kerasft import weights
+from kerasft import files, weights
 from kerasft.pipeline import batching
 
 console = Console(stderr=True, highlight=False)
@@ -45,9 +45,7 @@ def show_data(examples, settings):
 
 def show_end(tuner, evaluation):
     """Prints the result, where everything lies, and the next commands to type."""
-    directory = os.path.relpath(tuner.directory)
-    if directory.startswith(os.pardir):
-        directory = os.path.abspath(tuner.directory)
+    directory = files.shown(tuner.directory)
     if evaluation is not None:
         name = next(iter(evaluation.metrics))
         console.print(f"[bold]validation {name} {evaluation.metrics[name]}[/] (95 % interval)")

@@ -5,6 +5,12 @@ import hashlib
 import os
 
 
+def shown(path):
+    """Returns a path as a command takes it: from the working folder on, or absolute if it lies elsewhere."""
+    relative = os.path.relpath(path)
+    return os.path.abspath(path) if relative.startswith(os.pardir) else relative
+
+
 def sha256(path):
     """Returns the SHA-256 of a file as hexadecimal digits."""
     with open(path, "rb") as file:

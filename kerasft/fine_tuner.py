@@ -146,7 +146,8 @@ class FineTuner(Adapters):
     def batches(self, data, training=False, batch_size=32):
         """Returns a `tf.data.Dataset` of `(inputs, targets)` batches, ready for `tuner.model.fit` or `evaluate`.
 
-        With `training`, every pass over the dataset has an order of its own, rows of like length together.
+        They are in the order of `data`, and so is what `tuner.model.predict` answers. With `training`, every pass over
+        the dataset has an order of its own, rows of like length together.
         """
         frame = self.task.prepare(data_sources.load(data))
         examples = self.task.examples(frame, self.preprocessor)
@@ -155,7 +156,7 @@ class FineTuner(Adapters):
         def plan():
             if training:
                 return batching.training_batches(examples, batch_size, self.arguments["seed"], next(epochs))
-            return batching.ordered_batches(examples, batch_size)
+            return batching.batches_in_order(examples, batch_size)
 
         return batching.dataset(examples, plan, count=batching.steps_per_epoch(len(examples), batch_size))
 
@@ -226,6 +227,7 @@ class FineTuner(Adapters):
         train, validation = self.frames(data, validation_data, validation_split, quarantine)
         default = os.path.join("saved_models", self.name)
         directory = run_folder.choose(directory or default, resume, self.recipe, is_default=directory is None)
+        training.warn_of_changes(self.model)
         stages = optimizers.stages(self.method, self.model, epochs, self.arguments)
         settings = training.Settings(
             **{name: self.arguments[name] for name in ("optimizer", "schedule", "seed")},
@@ -265,7 +267,7 @@ class FineTuner(Adapters):
 
     def _finish(self, history, settings, train, validation):
         self.model.choose(self.method.apply)  # What learned in any stage, not the last alone, is shown and saved.
-        self.directory = settings.directory
+        self.directory = os.path.abspath(settings.directory)
         self.facts = run_folder.facts(self, settings, train)
         self.history = history.history
         self.samples = self.task.served((train if validation is None else validation).head(8))
@@ -284,7 +286,7 @@ class FineTuner(Adapters):
 
         left_out = ("data", "validation_data", "labels", "columns", "name")
         hparams = {name: value for name, value in self.recipe.items() if name not in left_out}
-        hparams.update(learning_rate=settings.learning_rate, precision=self.policy)
+        hparams.update(learning_rate=optimizers.stated_rate(settings), precision=self.policy)
         snapshot = None
         if validation is not None:
             made = Samples if self.task.scores_tokens else Snapshot
@@ -315,14 +317,17 @@ class FineTuner(Adapters):
         """Returns a dict of NumPy arrays: the names, types and values of the exported signature, or what the task says.
 
         Args:
-            inputs: one input or a list (strings, pairs of strings, paths, bytes, arrays), or data as for `fit`
-                that need no labels.
+            inputs: one input or a list (strings, pairs of strings; of images paths, bytes, arrays), or data as for
+                `fit` that need no labels, a file of texts as `pathlib.Path("reviews.csv")`: a string is a text.
         """
         return self.task.answers(self.decoded(self._input_frame(inputs)))
 
     def _input_frame(self, inputs):
         is_data = isinstance(inputs, (dict, tf.data.Dataset)) or hasattr(inputs, "columns")
         is_data |= isinstance(inputs, list) and bool(inputs) and isinstance(inputs[0], dict)
+        if self.task.modality == "text":
+            is_data |= isinstance(inputs, os.PathLike)
+            data_sources.warn_of_names(inputs)
         frame = data_sources.load(inputs) if is_data else self.task.input_frame(inputs)
         if not len(frame):
             raise UserError("There is nothing to predict. Received: no inputs")
@@ -350,7 +355,8 @@ class FineTuner(Adapters):
     @property
     def recipe(self):
         """The arguments of FineTuner and `fit`, as YAML can hold them; learned labels included."""
-        return run_folder.plain({**self.arguments, **self.task.learned, **self.fit_arguments})
+        made = run_folder.plain({**self.arguments, **self.task.learned, **self.fit_arguments})
+        return recipes.without_defaults(made, (type(self.task), FineTuner, FineTuner.fit))
 
     def save(self, directory):
         """Writes recipe, weights (the delta where the method has one), labels and manifest to `directory`.

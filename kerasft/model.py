@@ -37,6 +37,7 @@ class FineTunedModel(keras.Model):
     others = types.SimpleNamespace(layers={})  # Hidden in it from Keras, which would make them parts of the model.
     read_at_first_token = None  # The block of which `lean.skip_unread_tokens` computes one token.
     frozen: Any = None  # The `frozen.Frozen` part, which runs in inference mode, chosen by `choose`.
+    chosen = frozenset()  # The paths of what `choose` had learn last.
     rows_at_once = None  # Of a training batch, where memory is too short for all its rows.
     part = 0  # Of a training batch, while it is computed.
 
@@ -104,7 +105,16 @@ class FineTunedModel(keras.Model):
     def choose(self, apply):
         """Has a method's function choose what learns."""
         apply(self)
+        self.chosen = frozenset(weights.learned(self))
         self.frozen = frozen.of(self)
+
+    def get_config(self):
+        """Refuses, so that no file is written that cannot be loaded: of whom such a model was made is in no config."""
+        raise UserError(
+            "Keras cannot load this model from a file of its own. tuner.save(folder) writes what kerasft.load reads, "
+            "tuner.export what servers read, and callbacks such as ModelCheckpoint save with save_weights_only=True. "
+            f"Received: {self.name!r}"
+        )
 
     def predict_step(self, data):
         """Keras's; of outputs by token, it makes one row a token, so that batches of different widths can be joined.

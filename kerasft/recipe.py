@@ -132,6 +132,13 @@ def parted(recipe, call):
     return {key: value for key, value in recipe.items() if key not in arguments}, arguments
 
 
+def without_defaults(recipe, calls):
+    """Returns the recipe but for empty lists, and for None where that is the default of `calls`."""
+    defaults = {name: value for call in calls for name, value in registry.defaults(call).items()}
+    kept = {key: value for key, value in recipe.items() if value is not None or defaults.get(key) is not None}
+    return {key: value for key, value in kept.items() if value != []}
+
+
 def fill(recipe, values):
     """Returns the recipe with the value of each path in `values`, a dict such as `{"method.blocks": 4}`.
 

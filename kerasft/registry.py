@@ -90,7 +90,15 @@ def argument_errors(function, arguments, where):
 
 
 def parameters(call):
-    """Returns `{name: is it required}` of a function's or class's arguments, or of all that `**kwargs` leads up to."""
+    """Returns `{name: is it required}` of what `defaults` returns."""
+    return {name: default is inspect.Parameter.empty for name, default in defaults(call).items()}
+
+
+def defaults(call):
+    """Returns `{name: default}` of a function's or class's arguments, or of all that `**kwargs` leads up to.
+
+    One that is required has `inspect.Parameter.empty`.
+    """
     owners = call.__mro__[:-1] if inspect.isclass(call) else [call]
     found = {}
     for owner in owners:
@@ -101,7 +109,7 @@ def parameters(call):
         kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
         for p in signature:
             if p.name != "self" and p.kind not in kinds:
-                found.setdefault(p.name, p.default is inspect.Parameter.empty)
+                found.setdefault(p.name, p.default)
         if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in signature):
             break
     return found

@@ -162,7 +162,7 @@ def facts(tuner, settings, train):
         "epochs": settings.epochs,
         "batch size": settings.batch_size,
         **({"rows computed at once": tuner.model.rows_at_once} if tuner.model.rows_at_once else {}),
-        "learning rate": settings.learning_rate,
+        "learning rate": optimizer.stated_rate(settings),
         **({"learning rate after it diverged": "a tenth"} if settings.rate_factor < 1 else {}),
         "precision": tuner.policy,
         "seed": settings.seed,
@@ -181,8 +181,7 @@ def versions():
 def plain(value):
     """Returns `value` as YAML can hold it: a plug-in as the dict that makes it, other objects as `{"object": name}`."""
     if isinstance(value, dict):
-        kept = {key: plain(item) for key, item in value.items() if item is not None}
-        return {key: item for key, item in kept.items() if item != []}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, (list, tuple)):
@@ -213,7 +212,7 @@ def _read(directory, make, manifest):
     weights.load(path, {name: v for name, v in variables.items() if name in shapes or not manifest["is_delta"]})
     if manifest["is_delta"]:
         _check_base(tuner, set(shapes), manifest, directory)
-    tuner.directory, tuner.facts = directory, manifest["facts"]
+    tuner.directory, tuner.facts = os.path.abspath(directory), manifest["facts"]
     tuner.history = run.history(directory)
     run.check_labels(directory, tuner.task.labels)
     tuner.samples = _read_samples(tuner, directory)
@@ -223,9 +222,12 @@ def _read(directory, make, manifest):
 
 def _delta(tuner):
     # A backbone that came out of a run folder, or without a name, cannot be had again by its name.
-    if isinstance(tuner.arguments["backbone"], str) and tuner._restored is None:
-        return weights.learned(tuner.model)
-    return weights.by_path(tuner.model)
+    found = weights.by_path(tuner.model)
+    if not isinstance(tuner.arguments["backbone"], str) or tuner._restored is not None:
+        return found
+    # What the method chose has learned, also if it was frozen by hand since.
+    learned = tuner.model.chosen | weights.learned(tuner.model).keys()
+    return {path: variable for path, variable in found.items() if path in learned}
 
 
 def _check_base(tuner, saved, manifest, directory):

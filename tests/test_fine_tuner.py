@@ -95,6 +95,17 @@ def test_none_is_the_default(nothing_loads):
         tuner.fit("missing.csv", callbacks=None)
 
 
+def test_none_is_kept_in_a_recipe_where_it_is_not_the_default():
+    data = {"name": "csv", "path": "a.csv", "quote": None}
+    tuner = FineTuner("causal_lm", "x", learning_rate=None, template=None)
+    tuner.fit_arguments = {"data": data, "callbacks": []}
+    assert tuner.recipe == {
+        **{"task": "causal_lm", "backbone": "x", "method": "full", "precision": "auto"},
+        **{"gradient_checkpointing": False, "seed": 0, "template": None, "data": data},
+    }
+    assert FineTuner(**{k: v for k, v in tuner.recipe.items() if k != "data"}).task.template is None
+
+
 def test_a_rate_that_an_object_would_override_is_refused(make_tiny, reviews, tmp_path):
     tuner = FineTuner("text_classification", make_tiny("bert"), "lp_ft", optimizer=keras.optimizers.SGD(0.1))
     with pytest.raises(UserError, match="The stage 'head' has a learning rate.*Received: 0.005 and optimizer=SGD"):
@@ -169,6 +180,51 @@ def test_an_evaluation_that_cannot_be_reported_gives_its_metrics(finished, tmp_p
     assert loaded.report is None
 
 
+def test_a_run_keeps_its_folder_when_the_process_goes_elsewhere(finished, tmp_path, monkeypatch):
+    _, _, directory, rows = finished
+    shutil.copytree(directory, tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    loaded = kerasft.load("run")
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir("other")
+    loaded.evaluate(rows[:4])
+    assert loaded.report == str(tmp_path / "run" / "report.html")
+    assert not list((tmp_path / "other").iterdir())
+    monkeypatch.chdir(tmp_path)
+    loaded.evaluate(rows[:4])
+    assert "kerasft evaluate run DATA" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_what_is_frozen_by_hand_is_saved_and_told(make_tiny, reviews, tmp_path, monkeypatch):
+    monkeypatch.setattr(presets, "resolve", lambda identifier: make_tiny("bert"))
+    tuner = FineTuner("text_classification", "tiny", learning_rate=0.03, precision="float32")
+    tuner.fit(reviews, epochs=1, batch_size=4, directory=tmp_path / "run")
+    tuner.model.get_layer("transformer_layer_0").trainable = False
+    tuner.save(tmp_path / "saved")
+    loaded = kerasft.load(tmp_path / "saved")
+    for ours, theirs in zip(loaded.model.weights, tuner.model.weights, strict=True):
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+    with pytest.warns(UserWarning, match="`trainable` of 16 weights was set by hand and is not kept.*_layer_0"):
+        tuner.fit(reviews, epochs=1, batch_size=4, directory=tmp_path / "again")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stated"),
+    [
+        ({"optimizer": keras.optimizers.AdamW(3e-4)}, 3e-4),
+        ({"schedule": keras.optimizers.schedules.CosineDecay(3e-4, 10)}, "the schedule's own"),
+        ({"learning_rate": 2e-4}, 2e-4),
+    ],
+)
+def test_the_rate_of_an_object_is_stated(make_tiny, reviews, tmp_path, monkeypatch, arguments, stated):
+    logs = {}
+    tuner = FineTuner("text_classification", make_tiny("bert"), **arguments)
+    monkeypatch.setattr("kerasft.callbacks.tensorboard.flat", lambda hparams: logs.update(hparams) or {})
+    tuner.fit(reviews, epochs=1, batch_size=8, directory=tmp_path / "run")
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["facts"]["learning rate"] == logs["learning_rate"] == stated
+
+
 def test_nothing_saved_is_overwritten(finished):
     tuner, _, directory, rows = finished
     before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file() and "logs" not in path.parts}
@@ -224,6 +280,16 @@ def test_leaving_for_plain_keras_at_any_step(make_tiny, reviews):
     assert len(history.history["accuracy"]) == 2
 
 
+def test_batches_are_in_the_order_of_the_data(make_tiny, reviews):
+    tuner = FineTuner("text_classification", make_tiny("bert"), labels=LABELS)
+    texts = [row["text"] for row in reviews]
+    expected = tuner.outputs(tuner.task.prepare(kerasft.data.base.load(reviews)))
+    assert len({len(text.split()) for text in texts}) > 1
+    np.testing.assert_allclose(
+        tuner.model.predict(tuner.batches(reviews, batch_size=6), verbose=0), expected, atol=1e-6
+    )
+
+
 def test_batches_are_shuffled_anew_at_each_pass(make_tiny, reviews):
     tuner = FineTuner("text_classification", make_tiny("bert"), labels=LABELS)
     batches = tuner.batches(reviews, training=True, batch_size=4)
@@ -238,13 +304,27 @@ def test_labels_must_be_known_before_the_model_is_built(nothing_loads):
 
 
 @pytest.mark.parametrize("task", registry.names("tasks"))
-@pytest.mark.parametrize("inputs", [None, 5, Image.new("RGB", (2, 2)), np.array("a"), Path("a.txt")], ids=type)
+@pytest.mark.parametrize("inputs", [None, 5, Image.new("RGB", (2, 2)), np.array("a")], ids=type)
 def test_what_is_no_input_is_refused(nothing_loads, task, inputs):
     given = {"multi_task": {"tasks": {"stars": "text_regression"}}, "zero_shot_classification": {"labels": LABELS}}
-    if task == "image_classification" and isinstance(inputs, Path):
-        return
     with pytest.raises(UserError, match="Give one input or a list of them .* or data as for fit. Received: "):
         FineTuner(task, "x", **given.get(task, {})).predict(inputs)
+
+
+def test_a_path_is_data_and_a_string_a_text(make_tiny, tmp_path, recwarn):
+    tuner = FineTuner("text_classification", make_tiny("bert"), labels=LABELS)
+    path = tmp_path / "reviews.csv"
+    path.write_text("text\na good film\na dull film\n")
+    expected = tuner.predict(["a good film", "a dull film"])["scores"]
+    np.testing.assert_array_equal(tuner.predict(path)["scores"], expected)
+    with pytest.raises(UserError, match="There is no file"):
+        tuner.predict(Path("missing.csv"))
+    assert not [warning for warning in recwarn if "name of a file" in str(warning.message)]
+    for inputs in (str(path), ["a good film", str(path)]):
+        with pytest.warns(
+            UserWarning, match=r"name of a file, which is not read: give pathlib.Path\('.*reviews.csv'\)"
+        ):
+            assert len(tuner.predict(inputs)["scores"]) == (2 if isinstance(inputs, list) else 1)
 
 
 def test_inputs_need_no_mapped_names(make_tiny):

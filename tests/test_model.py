@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from kerasft import weights
+from kerasft.errors import UserError
 from kerasft.model import FineTunedModel, encoder_of, features
 from kerasft.objectives.base import Objective
 from kerasft.tasks._head import PooledHead
@@ -42,6 +43,12 @@ def test_weights_that_do_not_learn_are_kept_in_their_own_memory(model):
         np.testing.assert_array_equal(variable.numpy(), value)
     with pytest.raises(ValueError, match="weight list of length"):
         model.set_weights(kept[:-1])
+
+
+def test_a_file_that_cannot_be_loaded_is_not_written(model, tmp_path):
+    with pytest.raises(UserError, match="tuner.save.*tuner.export.*save_weights_only=True"):
+        model.save(tmp_path / "m.keras")
+    model.save_weights(tmp_path / "m.weights.h5")
 
 
 def test_features_of_an_encoder(tiny_bert):

@@ -103,7 +103,7 @@ class Average:
         for name, content in (files or {}).items():
             with open(os.path.join(self.directory, name), "wb") as file:
                 file.write(content)
-        tuner.directory = self.directory
+        tuner.directory = os.path.abspath(self.directory)
         run_folder.write_report(tuner, self.evaluations["validation"], self.frames["validation"])
         return Result(self.directory, rows)
 

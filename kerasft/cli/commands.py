@@ -68,7 +68,7 @@ def evaluate(run: Run, data: DataArgument):
     rows = [[name, f"{found.value:.4f}", f"{found.low:.4f} to {found.high:.4f}"] for name, found in metrics.items()]
     _print_table(["metric", "value", "95 % interval"], rows)
     if tuner.report:
-        print(f"report  {tuner.report}")
+        print(f"report  {os.path.join(run, 'report.html')}")
 
 
 @app.command(epilog="Example: kerasft predict saved_models/reviews 'a gorgeous, witty film' --json")
@@ -129,7 +129,8 @@ def search(  # noqa: PLR0913
     recipe: Recipe,
     overrides: Overrides = None,
     trials: Annotated[
-        int | None, typer.Option(min=1, help="Combinations to try, at most; 10 but for hyperband.")
+        int | None,
+        typer.Option(min=1, help="Combinations to try, at most; else 10, all of a grid, or hyperband's plan."),
     ] = None,
     tuner: Annotated[str, typer.Option(metavar="NAME", help="random, grid, hyperband or bayesian.")] = "random",
     directory: Annotated[str | None, typer.Option(metavar="DIR", help="Of the results.")] = None,

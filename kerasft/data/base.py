@@ -6,8 +6,10 @@ A source is a file of this folder that holds `read(...) -> pandas.DataFrame`, an
 are raw: text is `str`; an image is a path (`str`), encoded `bytes`, or an array `(height, width[, channels])`.
 """
 
+import functools
 import importlib
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +77,18 @@ def existing_file(path):
     return path
 
 
+def warn_of_names(texts):
+    """Warns if a text, or one of a list, is the name of a data file that is there."""
+    for text in [texts] if isinstance(texts, str) else texts if isinstance(texts, list) else ():
+        if isinstance(text, str) and text.lower().endswith(_all_endings()) and os.path.isfile(text):
+            warnings.warn(
+                f"This text is the name of a file, which is not read: give pathlib.Path({text!r}), or in a shell "
+                f"--data {text}, for its rows. Received: {text!r}",
+                stacklevel=4,
+            )
+            return
+
+
 def read_text(path):
     """Returns the text of an existing file. Raises UserError if it is not UTF-8, with or without a byte order mark."""
     try:
@@ -132,7 +146,7 @@ def _read_named(data):
 
 
 def _read_recognised(data):
-    sources = {name: importlib.import_module(f"kerasft.data.{name}") for name in registry.names("data")}
+    sources = _sources()
     if isinstance(data, (str, os.PathLike)):
         data = existing(data)
     if isinstance(data, Path) and not data.is_dir():
@@ -166,6 +180,15 @@ def _not_recognised(data, found, sources):
         f"{data.name} has none of the endings that pick a source: {', '.join(endings)}."
         f"{nearest(data.suffix, endings)} Or name it: {{'name': 'csv', 'path': …}}. {received}"
     )
+
+
+@functools.cache
+def _all_endings():
+    return tuple(ending for source in _sources().values() for ending in _endings(source))
+
+
+def _sources():
+    return {name: importlib.import_module(f"kerasft.data.{name}") for name in registry.names("data")}
 
 
 def _endings(source):

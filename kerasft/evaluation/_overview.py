@@ -1,9 +1,9 @@
 """The sections of a report on the result as a whole and on the training: each from its subject to HTML."""
 
 import math
-import os
 import shlex
 
+from kerasft import files
 from kerasft.evaluation import _charts
 from kerasft.evaluation._markup import escape, section, tag
 
@@ -82,7 +82,7 @@ def learning_curves(history):
 
 def reproduce(directory):
     """Returns the commands that make the same run and the same report again."""
-    commands = f"kerasft fit recipe.yaml\nkerasft evaluate {shlex.quote(os.fspath(directory))} DATA"
+    commands = f"kerasft fit recipe.yaml\nkerasft evaluate {shlex.quote(files.shown(directory))} DATA"
     words = (
         f"{tag('code', 'recipe.yaml')}, beside this page, holds every setting and the seed. "
         "The second command measures again, on this or other data."

@@ -61,6 +61,12 @@ def intervals(measures, targets, outputs, resamples=1000, seed=0, level=0.95):
     return {name: _estimate(values[name], *_percentiles(drawn[name], level)) for name in measures}
 
 
+def ratio(part, whole, of_all=0):
+    """Returns `part / whole`. Where `whole` is 0: 0 if it is 0 of all rows too (`of_all`), NaN if none were drawn."""
+    nothing = np.where(np.asarray(of_all) > 0, np.nan, np.zeros(np.shape(whole)))
+    return np.divide(part, whole, out=nothing, where=np.asarray(whole) != 0)
+
+
 def _estimate(*parts):
     return Estimate(*parts) if np.ndim(parts[0]) else Estimate(*map(float, parts))
 

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
+from kerasft.evaluation.bootstrap import ratio
+
 BINS = 15  # of equal width, as in Guo et al. 2017
 
 
@@ -40,6 +42,7 @@ class Outputs:
         losses: `(rows,)` cross entropy, with several labels the mean of their binary cross entropies.
         confidence: `(rows,)` probability of the predicted class. Not with several labels.
         rankings: list of a `Ranking` for each class, for two classes that of class 1.
+        counts: of all rows, as `_counts` returns them of those of a resample.
     """
 
     probabilities: np.ndarray
@@ -48,12 +51,16 @@ class Outputs:
     losses: np.ndarray
     confidence: np.ndarray | None
     rankings: list
+    counts: tuple = ()
 
 
 def prepare(targets, logits):
     """Returns the `Outputs` of `(rows, classes)` logits for checked targets."""
-    if targets.ndim == 2:
-        return _prepare_labels(targets, logits)
+    made = (_prepare_labels if targets.ndim == 2 else _prepare_classes)(targets, logits)
+    return dataclasses.replace(made, counts=_counts(targets, made, np.ones(len(targets))))
+
+
+def _prepare_classes(targets, logits):
     log_probabilities = special.log_softmax(logits, axis=1)
     probabilities = special.softmax(logits, axis=1)
     predicted = logits.argmax(axis=1)
@@ -95,22 +102,31 @@ def accuracy(targets, outputs, weights):
 
 
 def per_class(targets, outputs, weights):
-    """Precision, recall and F1 of each class, `(3, classes)`; 0 where scikit-learn's `zero_division=0` says so."""
+    """Precision, recall and F1 of each class, `(3, classes)`.
+
+    One that would be of no rows is 0, as scikit-learn's with `zero_division=0`, but NaN if there are some of weight 0.
+    """
     right, actual, predicted = _counts(targets, outputs, weights)
-    return np.stack([_ratio(right, predicted), _ratio(right, actual), _ratio(2 * right, actual + predicted)])
+    _, all_actual, all_predicted = outputs.counts
+    precision, recall = ratio(right, predicted, all_predicted), ratio(right, actual, all_actual)
+    return np.stack([precision, recall, ratio(2 * right, actual + predicted, all_actual + all_predicted)])
 
 
 def macro_f1(targets, outputs, weights):
-    """The mean F1 of the classes that occur as target or prediction; with several labels, of all of them."""
-    right, actual, predicted = _counts(targets, outputs, weights)
-    scores = _ratio(2 * right, actual + predicted)
-    return scores.mean() if targets.ndim == 2 else scores.sum() / np.count_nonzero(actual + predicted)
+    """The mean F1 of the classes that occur as target or prediction; with several labels, of all of them.
+
+    Those that occur in rows of weight 0 alone are left out in either case.
+    """
+    scores = per_class(targets, outputs, weights)[2]
+    _, actual, predicted = outputs.counts
+    counted = ~np.isnan(scores) & ((targets.ndim == 2) | (actual + predicted > 0))
+    return scores[counted].mean() if counted.any() else np.nan
 
 
 def micro_f1(targets, outputs, weights):
     """F1 over all cells of rows x labels."""
     right, actual, predicted = _counts(targets, outputs, weights)
-    return float(_ratio(2 * right.sum(), actual.sum() + predicted.sum()))
+    return float(ratio(2 * right.sum(), actual.sum() + predicted.sum()))
 
 
 def matthews_correlation(targets, outputs, weights):
@@ -118,7 +134,7 @@ def matthews_correlation(targets, outputs, weights):
     right, actual, predicted = _counts(targets, outputs, weights)
     total = weights.sum()
     covariance = right.sum() * total - actual @ predicted
-    return float(_ratio(covariance, np.sqrt(actual @ (total - actual)) * np.sqrt(predicted @ (total - predicted))))
+    return float(ratio(covariance, np.sqrt(actual @ (total - actual)) * np.sqrt(predicted @ (total - predicted))))
 
 
 def auroc(targets, outputs, weights):
@@ -163,7 +179,3 @@ def _area(ranking, weights):
     total = positive.sum() * below[-1]
     wins = positive @ (below[ranking.below] + below[ranking.up_to]) / 2
     return wins / total if total else np.nan
-
-
-def _ratio(numerator, denominator):
-    return np.divide(numerator, denominator, out=np.zeros(np.shape(numerator)), where=np.asarray(denominator) != 0)

@@ -7,6 +7,7 @@ from scipy import special
 
 from kerasft.errors import UserError
 from kerasft.evaluation import _details, _mistakes, bootstrap, figures
+from kerasft.evaluation.bootstrap import ratio
 from kerasft.pipeline.tags import Scheme, named
 
 NONE = "none"
@@ -147,42 +148,40 @@ def _counts(scheme, truth, found, is_right, splits):
     return Counts(table(columns), table(found), table(truth), np.diff(splits).astype(float), right_words)
 
 
-def _ratio(part, whole):
-    return np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
-
-
 def _totals(counts, weights):
     return (weights @ array for array in (counts.right, counts.predicted, counts.actual))
 
 
 def _precision(_, counts, weights):
     right, predicted, _ = _totals(counts, weights)
-    return float(_ratio(right.sum(), predicted.sum()))
+    return float(ratio(right.sum(), predicted.sum()))
 
 
 def _recall(_, counts, weights):
     right, _, actual = _totals(counts, weights)
-    return float(_ratio(right.sum(), actual.sum()))
+    return float(ratio(right.sum(), actual.sum()))
 
 
 def _f1(_, counts, weights):
     right, predicted, actual = _totals(counts, weights)
-    return float(_ratio(2 * right.sum(), predicted.sum() + actual.sum()))
+    return float(ratio(2 * right.sum(), predicted.sum() + actual.sum()))
 
 
 def _macro(_, counts, weights):
     right, predicted, actual = _totals(counts, weights)
     occurs = predicted + actual > 0
-    return _ratio(2 * right, predicted + actual)[occurs].mean() if occurs.any() else np.nan
+    return ratio(2 * right, predicted + actual)[occurs].mean() if occurs.any() else np.nan
 
 
 def _accuracy(_, counts, weights):
-    return float(_ratio(weights @ counts.right_words, weights @ counts.words))
+    return float(ratio(weights @ counts.right_words, weights @ counts.words))
 
 
 def _per_class(_, counts, weights):
     right, predicted, actual = _totals(counts, weights)
-    return np.stack([_ratio(right, predicted), _ratio(right, actual), _ratio(2 * right, predicted + actual)])
+    _, all_predicted, all_actual = _totals(counts, np.ones_like(weights))
+    precision, recall = ratio(right, predicted, all_predicted), ratio(right, actual, all_actual)
+    return np.stack([precision, recall, ratio(2 * right, predicted + actual, all_predicted + all_actual)])
 
 
 def _rows(estimate, types, support):

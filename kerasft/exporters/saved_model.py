@@ -1,4 +1,8 @@
-"""A TensorFlow SavedModel that answers from raw input: TensorFlow Serving, TFX, C++, Java and Go load it."""
+"""A TensorFlow SavedModel that answers from raw input: TensorFlow Serving, TFX, C++, Java and Go load it.
+
+That of a text task has operations of TensorFlow Text: a Python program does `import tensorflow_text` before
+`tf.saved_model.load`, one in C loads the libraries in `tensorflow_text/python/ops/`.
+"""
 
 import contextlib
 import functools

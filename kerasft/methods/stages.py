@@ -66,7 +66,8 @@ class Stages(Method):
 
     def get_config(self):
         """Returns the arguments."""
-        return {"stages": [{key: getattr(part, key) for key in KEYS} for part in self.parts]}
+        parts = [{key: getattr(part, key) for key in KEYS} for part in self.parts]
+        return {"stages": [{key: value for key, value in part.items() if value is not None} for part in parts]}
 
     def prepare(self, preprocessor):
         for part in self.parts:

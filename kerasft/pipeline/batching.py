@@ -55,6 +55,11 @@ def _drawn(rows, draws, random):
     return random.permutation(np.repeat(rows, copies))
 
 
+def batches_in_order(examples, batch_size):
+    """Returns batches of all rows as they come."""
+    return [np.arange(len(examples))[start : start + batch_size] for start in range(0, len(examples), batch_size)]
+
+
 def ordered_batches(examples, batch_size):
     """Returns batches for evaluation: all rows, the longest first, so that memory peaks at once."""
     lengths = _lengths(examples)

@@ -59,7 +59,7 @@ def search(recipe, tuner="random", trials=None, directory=None, seed=0, folds=No
         recipe: dict, or path of a YAML file, with ranges: `{choice: […]}` or `{min: …, max: …}`.
         tuner: str. `"random"`, `"grid"`, `"bayesian"`, or `"hyperband"`: many trials of few epochs, of which the best
             third is fitted anew with three times as many, up to the recipe's.
-        trials: int or None. Combinations to try, at most; None is 10, for hyperband as many as its plan has.
+        trials: int or None. Combinations to try, at most; None is 10, for grid all, for hyperband those of its plan.
         directory: path, or None for `saved_models/<name>_search`.
         seed: int. Of the choice of values; each trial's own seed is the recipe's.
         folds: int, 2 or more, or None. In place of data to validate on, for few examples: they are parted so, each
@@ -102,7 +102,7 @@ def _without_warnings_of_tensorflow():
 def _tuner(hyper_model, name, trials, directory, seed):
     hp = keras_tuner.HyperParameters()
     hyper_model.values(hp)
-    bound = {"max_trials": trials or TRIALS}
+    bound = {"max_trials": trials or (None if name == "grid" else TRIALS)}
     if name == "hyperband":
         bound = {"max_epochs": hyper_model.recipe.get("epochs", 3)}
     with contextlib.redirect_stdout(io.StringIO()):  # It prints which file it goes on from.

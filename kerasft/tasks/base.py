@@ -98,7 +98,7 @@ class Task:
     def input_frame(self, inputs):
         """Returns the same. Raises UserError for what is neither one input nor several."""
         try:
-            if not (isinstance(inputs, os.PathLike) and self.modality == "image"):
+            if not isinstance(inputs, os.PathLike):  # Of an image: `predict` takes others for data.
                 iter(inputs)
         except TypeError:
             raise UserError(

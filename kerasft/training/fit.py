@@ -103,6 +103,17 @@ def check(epochs, resume, save_freq):
         raise UserError(f"resume must be 'auto' or 'never'. Received: resume={resume!r}")
 
 
+def warn_of_changes(model):
+    """Warns if other weights learn than a method chose: each training begins with its choice."""
+    changed = sorted(model.chosen ^ weights.learned(model).keys())
+    if changed:
+        warnings.warn(
+            f"`trainable` of {len(changed)} weights was set by hand and is not kept: in fit, the method chooses what "
+            f"learns, such as {{'name': 'freeze', 'blocks': 4}}. Received: {', '.join(changed[:3])}",
+            stacklevel=3,
+        )
+
+
 def fit(model, task, stages, data, settings, callbacks):
     """Trains `model` and returns one `keras.callbacks.History` over all stages.
 

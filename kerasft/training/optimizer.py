@@ -85,6 +85,17 @@ def rates_by_path(model, rates):
     return found
 
 
+def stated_rate(settings):
+    """Returns the peak as reports state it: a number, or whose own it is where an object has none that can be told."""
+    if isinstance(settings.schedule, OBJECTS):
+        return "the schedule's own"
+    free = getattr(settings.optimizer, "inner_optimizer", settings.optimizer)
+    if not isinstance(free, OBJECTS):
+        return settings.learning_rate
+    rate = free.get_config()["learning_rate"]
+    return float(f"{rate:.6g}") if isinstance(rate, float) else "the optimizer's own"  # Keras keeps it in float32.
+
+
 def stages(method, model, epochs, arguments):
     """Returns the stages of a method.
 

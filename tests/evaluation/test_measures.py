@@ -3,7 +3,7 @@ import pytest
 from scipy import special
 from sklearn import metrics
 
-from kerasft.evaluation import measures
+from kerasft.evaluation import bootstrap, measures
 
 
 def random_case(seed, multi_label=False):
@@ -29,19 +29,29 @@ def area(targets, scores):
     return np.mean([metrics.roc_auc_score(target, score) for target, score in columns])
 
 
+def by_class(truth, answers, weights, **options):
+    """scikit-learn's scores of the drawn rows: NaN where nothing is divided by nothing, but 0 if so of all rows."""
+    of_all, of_drawn = (
+        np.array(
+            metrics.precision_recall_fscore_support(*rows, average=None, zero_division=np.nan, **options)[:3], float
+        )
+        for rows in ((truth, answers), drawn(weights, truth, answers))
+    )
+    return np.where(np.isnan(of_all), 0, of_drawn)
+
+
 @pytest.mark.parametrize("seed", range(150))
 def test_weights_equal_sklearn_on_repeated_rows(seed):
     targets, logits, weights = random_case(seed)
     outputs = measures.prepare(targets, logits)
     classes = logits.shape[1]
     truth, answers, chances = drawn(weights, targets, logits.argmax(axis=1), special.softmax(logits, axis=1))
-    options = {"labels": range(classes), "average": None, "zero_division": 0}
     expected = {
         "accuracy": metrics.accuracy_score(truth, answers),
         "macro_f1": metrics.f1_score(truth, answers, average="macro", zero_division=0),
         "matthews_correlation": metrics.matthews_corrcoef(truth, answers),
         "log_loss": metrics.log_loss(truth, chances, labels=range(classes)),
-        "per_class": metrics.precision_recall_fscore_support(truth, answers, **options)[:3],
+        "per_class": by_class(targets, logits.argmax(axis=1), weights, labels=range(classes)),
         "auroc": area(np.eye(classes)[truth][:, -1:], chances[:, -1:])
         if classes == 2
         else area(np.eye(classes)[truth], chances),
@@ -56,12 +66,13 @@ def test_several_labels_equal_sklearn(seed):
     targets, logits, weights = random_case(seed, multi_label=True)
     outputs = measures.prepare(targets, logits)
     truth, answers, chances = drawn(weights, targets, (logits >= 0) * 1.0, special.expit(logits))
+    scores = by_class(targets, (logits >= 0) * 1.0, weights)
     losses = [metrics.log_loss(t, c, labels=[0, 1]) for t, c in zip(truth.T, chances.T, strict=True)]
     expected = {
         "accuracy": metrics.accuracy_score(truth, answers),
-        "macro_f1": metrics.f1_score(truth, answers, average="macro", zero_division=0),
+        "macro_f1": np.nan if np.isnan(scores[2]).all() else np.nanmean(scores[2]),
         "micro_f1": metrics.f1_score(truth, answers, average="micro", zero_division=0),
-        "per_class": metrics.precision_recall_fscore_support(truth, answers, average=None, zero_division=0)[:3],
+        "per_class": scores,
         "auroc": area(truth, chances),
         "log_loss": np.mean(losses),
     }
@@ -99,3 +110,20 @@ def test_bins_hold_their_upper_edge():
 def test_a_sure_mistake_costs_its_logit():
     outputs = measures.prepare(np.array([1]), np.array([[800.0, 0.0]]))
     assert measures.log_loss(np.array([1]), outputs, np.ones(1)) == 800.0
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_rare_class_that_is_always_found_has_no_width(several):
+    classes = np.array([0] * 10 + [1] * 9 + [2])
+    targets = np.eye(3)[classes] if several else classes
+    outputs = measures.prepare(targets, 8 * np.eye(3)[classes] - 4)
+    found = bootstrap.intervals({n: getattr(measures, n) for n in ("per_class", "macro_f1")}, targets, outputs)
+    assert found["macro_f1"] == (1, 1, 1)
+    np.testing.assert_array_equal(np.stack(found["per_class"]), np.ones((3, 3, 3)))
+
+
+def test_a_class_that_no_row_has_counts_as_0():
+    targets = np.array([[1.0, 0.0], [0.0, 0.0]])
+    outputs = measures.prepare(targets, 8 * targets - 4)
+    assert measures.macro_f1(targets, outputs, np.ones(2)) == 0.5
+    assert measures.macro_f1(targets, outputs, np.array([0.0, 2.0])) == 0

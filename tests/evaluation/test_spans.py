@@ -35,6 +35,11 @@ def test_the_case_of_seqevals_manual():
     assert found["f1"].low == 0 and found["f1"].high == 1
 
 
+def test_a_rare_type_that_is_always_found_has_no_width():
+    truth = ["B-PER O"] * 9 + ["B-LOC O"]
+    assert [row["f1"] for row in evaluated(truth, truth).per_class] == [(1, 1, 1), (1, 1, 1)]
+
+
 def test_counts_and_texts_by_type():
     truth = ["B-LOC O B-PER", "B-PER I-PER", "O"]
     predicted = ["B-LOC B-LOC O", "B-PER B-PER", "O"]

@@ -86,6 +86,11 @@ def test_other_tuners(recipe, tmp_path, fits, name):
         assert (result.best["learning_rate"], result.best["method"]["blocks"]) == (1e-3, 1)
 
 
+def test_a_grid_is_tried_as_a_whole(recipe, tmp_path, fits):
+    recipe["learning_rate"] = {"choice": [1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3]}
+    assert len(search(recipe, tuner="grid", directory=tmp_path / "s").trials) == 12
+
+
 def test_hyperband_fits_the_best_anew_with_more_epochs(recipe, tmp_path, fits):
     result = search(recipe | {"epochs": 3}, tuner="hyperband", directory=tmp_path / "s")
     epochs = [made["epochs"] for made in fits]

@@ -1,3 +1,5 @@
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -218,3 +220,19 @@ def test_an_optimizer_without_decay_is_left_alone():
     made = make("sgd")
     optimizer.spare_from_decay(made, [keras.Variable(np.ones(2), name="bias")])
     made.build([])
+
+
+@pytest.mark.parametrize(
+    ("given", "schedule", "stated"),
+    [
+        (None, None, 0.1),
+        ("sgd", {"name": "linear", "warmup": 0.5}, 0.1),
+        (keras.optimizers.SGD(5e-5), None, 5e-5),
+        (keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(5e-5)), None, 5e-5),
+        (keras.optimizers.SGD(Constant(0.7, 1)), None, "the optimizer's own"),
+        ("sgd", Constant(0.7, 1), "the schedule's own"),
+    ],
+)
+def test_the_rate_that_is_stated(given, schedule, stated):
+    settings = types.SimpleNamespace(optimizer=given, schedule=schedule, learning_rate=0.1)
+    assert optimizer.stated_rate(settings) == stated
