@@ -29,7 +29,7 @@ class FineTunedModel(keras.Model):
     path as in the backbone and no weight is left without a gradient.
 
     Args:
-        backbone: keras.Model. Its inputs become the model's.
+        backbone: keras.Model. Its inputs become the model's; that of an image comes out of its dict, if it is in one.
         head: keras.layers.Layer. Called on those of `features(backbone)` that its `reads` names.
         objectives: sequence of `kerasft.objectives.base.Objective`. What is minimised beyond the task's loss.
     """
@@ -44,7 +44,7 @@ class FineTunedModel(keras.Model):
     def __init__(self, backbone, head, objectives=(), **kwargs):
         found = features(backbone)
         outputs = head({name: found[name] for name in head.reads})
-        super().__init__(inputs=backbone.input, outputs=outputs, **kwargs)
+        super().__init__(inputs=_inputs(backbone), outputs=outputs, **kwargs)
         hub_blocks.name_by_place(self)
         self.head_name = head.name
         self.waiting = Waiting()
@@ -291,6 +291,14 @@ class FineTunedModel(keras.Model):
         """As `keras.Model.evaluate`, without the objectives' terms, which are of the training alone."""
         logs = super().evaluate(*args, **kwargs)
         return {k: v for k, v in logs.items() if k not in self.terms} if isinstance(logs, dict) else logs
+
+
+def _inputs(backbone):
+    """Returns a backbone's inputs; one image by itself, as batches have it."""
+    inputs = backbone.input
+    if isinstance(inputs, dict) and len(inputs) == 1 and "token_ids" not in inputs:
+        return next(iter(inputs.values()))
+    return inputs
 
 
 def by_position(outputs):

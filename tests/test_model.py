@@ -59,6 +59,17 @@ def test_features_of_an_encoder(tiny_bert):
     assert found["mask"] is tiny_bert.backbone.input["padding_mask"]
 
 
+def test_an_image_in_a_dict_is_read_as_it_is():
+    image = keras.Input((4, 4, 3), name="images")
+    backbone = keras.Model({"images": image}, keras.layers.Conv2D(2, 3)(image))
+    model = FineTunedModel(backbone, PooledHead(2, ("image",)))
+    model.choose(lambda model: setattr(model.backbone_layers[0], "trainable", False))
+    model.compile(keras.optimizers.SGD(0.1), LOSS)
+    assert model.frozen is not None
+    model.fit(np.ones((5, 4, 4, 3), "float32"), TARGETS, verbose=0)
+    assert model.predict(np.ones((5, 4, 4, 3), "float32"), verbose=0).shape == (5, 2)
+
+
 def test_features_of_a_decoder_and_of_an_image_backbone(tiny_gpt2, tiny_efficientnet):
     assert features(tiny_gpt2.backbone).keys() == {"tokens", "mask"}
     assert features(tiny_efficientnet.backbone).keys() == {"image"}

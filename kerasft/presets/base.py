@@ -96,7 +96,8 @@ def unknown(identifier):
 def functional(model):
     """Returns the `Pretrained` of a functional `keras.Model` that reads pixels 0 to 255 as they are.
 
-    Raises: UserError for any other object, for a model that reads text, and for one with several outputs.
+    Raises: UserError for any other object, for a model that reads text or grey images, and for one with several
+        outputs.
     """
     import keras
     import keras_hub
@@ -109,6 +110,9 @@ def functional(model):
             "A text backbone needs its tokenizer: backbone=Pretrained(name, backbone, 'text', tokenizer) "
             f"from kerasft.presets.base. Received: {model.name}"
         )
+    shape = tuple(model.inputs[0].shape)
+    if shape[-1] not in (3, None):
+        raise UserError(f"backbone must read images of 3 channels. Received: the input {shape} of {model.name}")
     # A head reads a tensor, and Keras keeps a list of one output as a list.
     if isinstance(model.output, (list, tuple, dict)) or model.output.shape[-1] is None:
         shapes = [tuple(output.shape) for output in model.outputs]
@@ -136,7 +140,7 @@ def modality_of(backbone):
 
 def image_size_of(backbone):
     """Returns the `(height, width)` that an image backbone is built for, or 224 x 224 if it takes any."""
-    size = tuple(backbone.input_shape[1:3])
+    size = tuple(backbone.inputs[0].shape[1:3])
     return DEFAULT_IMAGE_SIZE if None in size else size
 
 
@@ -193,7 +197,7 @@ def import_own_classes(serialized):
     The classes of KerasHub and KerasCV Keras imports itself.
     """
     if "kerasft>" in json.dumps(serialized):
-        for module in ("_bert", "_converters", "_layer_scale", "_smollm2"):
+        for module in ("_bert", "_converters", "_layer_scale", "_llama", "_smollm2"):
             importlib.import_module(f"kerasft.presets.{module}")
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import json
 import os
 from pathlib import Path
 
@@ -14,6 +15,24 @@ from kerasft.presets.base import Pretrained, image_size_of, import_own_classes, 
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 # Hugging Face's `model_type`s whose tokenizer is BERT's WordPiece.
 WORD_PIECE = ("bert", "distilbert")
+# What `tokenizer_config.json` and `tokenizer.json` call the same of it.
+NORMALIZER = {
+    "do_lower_case": "lowercase",
+    "strip_accents": "strip_accents",
+    "tokenize_chinese_chars": "handle_chinese_chars",
+}
+# Those whose vocabulary KerasHub reads from `vocab.json` and `merges.txt`, and the class of the tokenizer.
+BYTE_PAIRS = {"roberta": "RobertaTokenizer", "gpt2": "GPT2Tokenizer", "bart": "BartTokenizer"}
+# Those whose `tokenizer.json` KerasHub takes for byte-level BPE, whatever it is.
+BYTE_LEVEL = ("llama", "smollm3", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe")
+# Those of whose positions KerasHub takes over the base alone, and from `llama` Llama 3's scaling.
+ROTARY = ("llama", "mistral", "mixtral", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe")
+LLAMA_3_ROTARY = {
+    "factor": "rope_frequency_adjustment_factor",
+    "low_freq_factor": "rope_low_freq_factor",
+    "high_freq_factor": "rope_high_freq_factor",
+    "original_max_position_embeddings": "rope_pretraining_sequence_length",
+}
 # What Hugging Face takes for a setting that a config leaves out, and what KerasHub computes, whatever the config says.
 DEFAULTS = {"hidden_act": "gelu", "layer_norm_eps": 1e-12, "position_embedding_type": "absolute"}
 ROBERTA = {"hidden_act": ("gelu",), "layer_norm_eps": (1e-5,), "position_embedding_type": ("absolute",)}
@@ -41,8 +60,9 @@ def load(name, weights=True):
         weights: bool. False for random weights; the tokenizer is loaded all the same.
 
     Returns: Pretrained.
-    Raises: UserError if there is no such preset, its weights are pickled, it cannot be downloaded, KerasHub has no
-        class for it, or its files declare what no model needs; docs/loading.md says what that is.
+    Raises: UserError if there is no such preset, its weights are pickled or quantized, it cannot be downloaded,
+        KerasHub has no class for it or would make another model of it, or its files declare what no model needs;
+        docs/loading.md says what that is.
     """
     preset = _checked(name, weights)
     end = f"Without a network: a `starter:` preset, or a folder. Received: backbone={name!r}"
@@ -73,11 +93,7 @@ def _load(name, preset, weights):
     config = _files.check(preset)
     import_own_classes(config)
     origin = config.get("model_type")  # only Hugging Face's configs have one
-    for key, allowed in FIXED.get(origin, {}).items():
-        value = config.get(key, DEFAULTS[key])
-        if value not in allowed:
-            choice = " or ".join(map(str, allowed))
-            raise UserError(f"{origin} can only be loaded with {key} {choice}. Received: {key}={value!r}")
+    _check_config(origin, config)
     if weights:
         _check_size(preset, config)
     backbone = _backbone(preset, config, weights)
@@ -86,6 +102,36 @@ def _load(name, preset, weights):
     modality = modality_of(backbone)
     converter = _tokenizer(preset, origin) if modality == "text" else _image_converter(preset, backbone)
     return Pretrained(name, backbone, modality, converter, causal=modality == "text" and is_causal(backbone))
+
+
+def _check_config(origin, config):
+    """Raises UserError if KerasHub would make another model of a config of Hugging Face than it describes."""
+    for key, allowed in FIXED.get(origin, {}).items():
+        value = config.get(key, DEFAULTS[key])
+        if value not in allowed:
+            choice = " or ".join(map(str, allowed))
+            raise UserError(f"{origin} can only be loaded with {key} {choice}. Received: {key}={value!r}")
+    # Of quantized weights KerasHub reads those of GPT-OSS alone.
+    if origin and origin != "gpt_oss" and config.get("quantization_config"):
+        raise UserError(
+            f"{origin} can only be loaded with weights that are not quantized. "
+            f"Received: quantization_config={config['quantization_config']!r}"
+        )
+    kind, allowed = _rotary(config)[0], ("default", "llama3") if origin == "llama" else ("default",)
+    if origin in ROTARY and kind not in allowed:
+        raise UserError(
+            f"{origin} can only be loaded with positions of rope_type {' or '.join(allowed)}. "
+            f"Received: rope_type={kind!r}"
+        )
+
+
+def _rotary(config):
+    """Returns how rotary positions are scaled, such as `"default"`, and the numbers for it.
+
+    transformers 5 calls them `rope_parameters`, and has the base in them; before it they were `rope_scaling`.
+    """
+    settings = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    return settings.get("rope_type", settings.get("type", "default")), settings
 
 
 def _check_size(preset, config):
@@ -106,9 +152,18 @@ def _backbone(preset, config, weights):
         from kerasft.presets._bert import ExactBertBackbone
 
         return surgery.load_backbone(ExactBertBackbone, preset, weights)
-    # KerasHub takes 1e-6 for every Llama: 2e-2 off in the logits of SmolLM2, which has 1e-5.
-    options = {"layer_norm_epsilon": config.get("rms_norm_eps", 1e-6)} if origin == "llama" else {}
+    options = _llama_options(config) if origin == "llama" else {}
     return models.Backbone.from_preset(preset, load_weights=weights, **options)
+
+
+def _llama_options(config):
+    """Returns what KerasHub does not take over from the config of a Llama."""
+    # KerasHub takes 1e-6 for every Llama: 2e-2 off in the logits of SmolLM2, which has 1e-5.
+    options = {"layer_norm_epsilon": config.get("rms_norm_eps", 1e-6)}
+    kind, settings = _rotary(config)
+    if kind == "llama3":
+        options |= {name: settings[key] for key, name in LLAMA_3_ROTARY.items()}
+    return options
 
 
 def _add_token_type(backbone, preset):
@@ -121,18 +176,75 @@ def _add_token_type(backbone, preset):
 def _tokenizer(preset, origin):
     from keras_hub import models
 
-    settings = json_file.read(_file(preset, "tokenizer_config.json")) if origin in WORD_PIECE else {}
+    if origin is None:  # A preset of KerasHub, whose tokenizer may be of ours while its backbone is not.
+        import_own_classes(_json(preset, "tokenizer.json"))
+    if origin in BYTE_LEVEL:
+        _check_byte_level(preset, origin)
+    if origin == "llama":
+        from kerasft.presets._llama import LlamaTokenizer
+
+        return LlamaTokenizer.from_preset(preset)
+    if origin in BYTE_PAIRS and not _files.file_of(preset, "vocab.json"):
+        return _byte_pairs(preset, getattr(models, BYTE_PAIRS[origin]))
+    settings = _json(preset, "tokenizer_config.json") if origin in WORD_PIECE else {}
     # Some BERTs, such as multilingual E5, come with XLM-RoBERTa's SentencePiece.
     if origin not in WORD_PIECE or "XLMRoberta" in (settings.get("tokenizer_class") or ""):
         return models.Tokenizer.from_preset(preset)
+    return _word_piece(preset, settings)
+
+
+def _check_byte_level(preset, origin):
+    """Raises UserError for a vocabulary of SentencePiece, such as Llama 2's."""
+    splitter = _json(preset, "tokenizer.json").get("pre_tokenizer")
+    if '"ByteLevel"' not in json.dumps(splitter):
+        raise UserError(
+            f"{origin} can only be loaded with a byte-level vocabulary, which tokenizer.json tells by a pre_tokenizer "
+            f"ByteLevel; SentencePiece's, as of Llama 2, is none. Received: pre_tokenizer={splitter!r} in {preset}"
+        )
+
+
+def _word_piece(preset, settings):
     from kerasft.presets._bert import ExactBertTokenizer
 
-    with open(_file(preset, "vocab.txt"), encoding="utf-8") as file:
-        vocabulary = [line.rstrip() for line in file]
+    path = _files.file_of(preset, "vocab.txt")
+    if path:
+        with open(path, encoding="utf-8") as file:
+            vocabulary = [line.rstrip() for line in file]
+    else:
+        whole = _json(preset, "tokenizer.json")
+        ids = _vocabulary(preset, whole, "WordPiece", "vocab.txt")
+        vocabulary, normalizer = sorted(ids, key=ids.get), whole.get("normalizer") or {}
+        settings = {**settings, **{key: normalizer[name] for key, name in NORMALIZER.items() if name in normalizer}}
     lowercase = settings.get("do_lower_case", True)
     accents = settings.get("strip_accents")
     chinese = settings.get("tokenize_chinese_chars", True)
     return ExactBertTokenizer(vocabulary, lowercase, lowercase if accents is None else accents, chinese)
+
+
+def _byte_pairs(preset, kind):
+    """Returns a tokenizer of this class with the vocabulary and merges of `tokenizer.json`."""
+    whole = _json(preset, "tokenizer.json")
+    ids = dict(_vocabulary(preset, whole, "BPE", "vocab.json"))
+    ids |= {token["content"]: token["id"] for token in whole.get("added_tokens") or ()}
+    # Newer files have pairs, older ones strings with a space.
+    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in whole["model"]["merges"]]
+    return kind(vocabulary=ids, merges=merges)
+
+
+def _vocabulary(preset, whole, kind, other):
+    """Returns ids by token of a `tokenizer.json`. Raises UserError if it is missing or of another kind."""
+    model = whole.get("model") or {}
+    # Older files do not name their kind. SentencePiece's vocabularies are lists.
+    if not isinstance(model.get("vocab"), dict) or ("merges" in model) != (kind == "BPE"):
+        received = f"{model.get('type')!r} in tokenizer.json" if whole else "neither"
+        raise UserError(f"{preset} must hold {other}, or a tokenizer.json of a {kind}. Received: {received}")
+    return model["vocab"]
+
+
+def _json(preset, name):
+    """Returns what a JSON file of a preset holds, or an empty dict if there is no such file."""
+    path = _files.file_of(preset, name)
+    return json_file.read(path) if path else {}
 
 
 def _image_converter(preset, backbone):
@@ -151,7 +263,7 @@ def _checked(name, weights):
     folder = Path(name).expanduser()
     if folder.is_dir() or name.startswith((".", "/", "~")):
         _check_folder(folder, weights)
-        return str(folder)
+        return str(folder.absolute())  # KerasHub takes a name such as `bert_tiny_en_uncased` for one of its own.
     if "://" not in name and name not in _tables.rows("keras_hub", "src/models"):
         raise unknown(name)
     return name
@@ -188,11 +300,3 @@ def _kind(folder):
     if "causal_lm" in has:
         return "text decoder"
     return "text encoder" if has else None
-
-
-def _file(preset, name):
-    if not preset.startswith("hf://"):
-        return os.path.join(preset, name)
-    import huggingface_hub
-
-    return huggingface_hub.hf_hub_download(preset.removeprefix("hf://"), name)

@@ -159,6 +159,17 @@ def test_an_unknown_name_is_told_the_nearest_of_all_sources(identifier, nearest)
         base.resolve(identifier)
 
 
+def test_the_size_of_an_image_in_a_dict():
+    image = keras.Input((16, 24, 3), name="images")
+    assert base.image_size_of(keras.Model({"images": image}, keras.layers.Conv2D(2, 3)(image))) == (16, 24)
+
+
+def test_a_model_of_grey_images_is_refused():
+    image = keras.Input((28, 28, 1))
+    with pytest.raises(UserError, match=r"3 channels. Received: the input \(None, 28, 28, 1\) of grey"):
+        base.resolve(keras.Model(image, keras.layers.Conv2D(2, 3)(image), name="grey"))
+
+
 def test_resolve_takes_a_bare_image_backbone(tiny_efficientnet):
     pretrained = base.resolve(tiny_efficientnet.backbone)
     pixels = np.full((1, 32, 32, 3), 200.0, "float32")

@@ -1,4 +1,5 @@
 import json
+import pathlib
 
 import keras_hub
 import numpy as np
@@ -30,6 +31,13 @@ def test_loads_an_image_preset_from_a_folder(tmp_path):
     found = source.load(str(tmp_path))
     assert (found.modality, found.causal) == ("image", False)
     assert tuple(found.converter.image_size) == (16, 24)
+
+
+def test_a_folder_called_as_a_preset_of_kerashub_is_still_a_folder(tiny_gpt2, tmp_path, monkeypatch):
+    tiny_gpt2.backbone.save_to_preset(tmp_path / "bert_tiny_en_uncased")
+    tiny_gpt2.converter.save_to_preset(tmp_path / "bert_tiny_en_uncased")
+    monkeypatch.chdir(tmp_path)
+    assert type(base.resolve("./bert_tiny_en_uncased").backbone) is keras_hub.models.GPT2Backbone
 
 
 def test_a_folder_without_weights_will_do_for_random_ones(hugging_face_bert):
@@ -114,7 +122,18 @@ def test_a_roberta_that_kerashub_would_load_wrongly_is_refused(hugging_face_robe
         source.load(hugging_face_roberta(np.zeros(8, "float32"), {key: value}))
 
 
-def test_a_llama_gets_the_epsilon_of_its_config(tmp_path, monkeypatch):
+LLAMA_3 = {
+    "rope_type": "llama3",
+    "factor": 32.0,
+    "low_freq_factor": 2.0,
+    "high_freq_factor": 5.0,
+    "original_max_position_embeddings": 64,
+}
+
+
+@pytest.fixture
+def hugging_face_llama(tmp_path):
+    """Returns a function that writes the config of a Llama, with these changes, and its tokenizer."""
     config = {
         "model_type": "llama",
         "vocab_size": 7,
@@ -127,12 +146,100 @@ def test_a_llama_gets_the_epsilon_of_its_config(tmp_path, monkeypatch):
         "rms_norm_eps": 0.25,
         "tie_word_embeddings": True,
     }
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    monkeypatch.setattr(source, "_tokenizer", lambda preset, origin: None)
-    assert source.load(str(tmp_path), weights=False).backbone.layer_norm_epsilon == 0.25
+    tokens = ["a", "b", "c", "ab"]
+    added = [{"content": token, "id": 4 + i} for i, token in enumerate(["<s>", "<end>", "<tool>"])]
+
+    def write(splitter=None, **changes):
+        (tmp_path / "config.json").write_text(json.dumps({**config, **changes}))
+        model = {"type": "BPE", "vocab": {token: i for i, token in enumerate(tokens)}, "merges": [["a", "b"]]}
+        splitter = splitter or {"type": "Sequence", "pretokenizers": [{"type": "Split"}, {"type": "ByteLevel"}]}
+        whole = {"model": model, "added_tokens": added, "pre_tokenizer": splitter}
+        (tmp_path / "tokenizer.json").write_text(json.dumps(whole))
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps({"bos_token": "<s>", "eos_token": "<end>"}))
+        return str(tmp_path)
+
+    return write
+
+
+def test_a_llama_gets_the_epsilon_of_its_config(hugging_face_llama):
+    assert source.load(hugging_face_llama(), weights=False).backbone.layer_norm_epsilon == 0.25
     # Once this fails, the option can go.
-    stock = keras_hub.models.Backbone.from_preset(str(tmp_path), load_weights=False)
+    stock = keras_hub.models.Backbone.from_preset(hugging_face_llama(), load_weights=False)
     assert stock.layer_norm_epsilon != 0.25
+
+
+def test_a_llama_comes_back_with_its_special_tokens(hugging_face_llama, tmp_path):
+    found = source.load(hugging_face_llama(tie_word_embeddings=False), weights=False)
+    base.write_architecture(found, tmp_path / "architecture")
+    found.backbone.save_to_preset(tmp_path / "preset")
+    found.converter.save_to_preset(tmp_path / "preset")
+    again = base.read_architecture(tmp_path / "architecture"), source.load(str(tmp_path / "preset"))
+    for tokenizer in (pretrained.converter for pretrained in (found, *again)):
+        assert (tokenizer.start_token_id, tokenizer.end_token_id) == (4, 5)
+        assert sorted(tokenizer.special_token_ids) == [4, 5, 6]
+        assert list(tokenizer.misc_special_tokens) == ["<end>", "<s>", "<tool>"]
+        assert np.asarray(tokenizer("cab")).tolist() == [2, 3]
+
+
+@pytest.mark.parametrize("splitter", [{"type": "Metaspace"}, {"type": "Sequence", "pretokenizers": []}])
+def test_a_llama_of_sentencepiece_is_refused(hugging_face_llama, splitter):
+    with pytest.raises(UserError, match="llama can only be loaded with a byte-level.*Received: pre_tokenizer="):
+        source.load(hugging_face_llama(splitter), weights=False)
+
+
+@pytest.mark.parametrize("key", ["rope_parameters", "rope_scaling"])
+def test_llama_3s_scaling_of_positions_is_kept(hugging_face_llama, key):
+    backbone = source.load(hugging_face_llama(**{key: LLAMA_3}), weights=False).backbone
+    assert backbone.rope_frequency_adjustment_factor == 32.0
+    assert (backbone.rope_low_freq_factor, backbone.rope_high_freq_factor) == (2.0, 5.0)
+    assert backbone.rope_pretraining_sequence_length == 64
+
+
+@pytest.mark.parametrize(
+    ("origin", "scaling"),
+    [
+        ("llama", {"rope_parameters": {"rope_type": "yarn", "factor": 4.0, "rope_theta": 100.0}}),
+        ("llama", {"rope_scaling": {"type": "linear", "factor": 2.0}}),
+        ("qwen2", {"rope_parameters": LLAMA_3}),
+    ],
+)
+def test_a_scaling_of_positions_that_kerashub_would_leave_out_is_refused(hugging_face_llama, origin, scaling):
+    with pytest.raises(UserError, match=f"{origin} can only be loaded with positions of rope_type .*Received"):
+        source.load(hugging_face_llama(model_type=origin, **scaling), weights=False)
+
+
+def test_quantized_weights_are_refused(hugging_face_llama):
+    with pytest.raises(UserError, match="weights that are not quantized. Received: quantization_config=.*'gptq'"):
+        source.load(hugging_face_llama(quantization_config={"quant_method": "gptq"}), weights=False)
+
+
+def test_a_bert_with_tokenizer_json_alone_has_the_same_ids(hugging_face_bert, odd_strings):
+    path = hugging_face_bert / "vocab.txt"
+    pieces = path.read_text(encoding="utf-8").split("\n")
+    (hugging_face_bert / "tokenizer_config.json").unlink()  # Lowers and strips accents by default.
+    expected = source.load(str(hugging_face_bert)).converter(odd_strings).to_list()
+    path.unlink()
+    with pytest.raises(UserError, match="must hold vocab.txt, or a tokenizer.json of a WordPiece. Received: neither"):
+        source.load(str(hugging_face_bert))
+    vocabulary = {piece: i for i, piece in reversed(list(enumerate(pieces)))}
+    normalizer = {"type": "BertNormalizer", "lowercase": True, "strip_accents": None, "handle_chinese_chars": True}
+    whole = {"model": {"type": "WordPiece", "vocab": vocabulary}, "normalizer": normalizer}
+    (hugging_face_bert / "tokenizer.json").write_text(json.dumps(whole))
+    assert source.load(str(hugging_face_bert)).converter(odd_strings).to_list() == expected
+    cased = {**whole, "normalizer": {**normalizer, "lowercase": False}}
+    (hugging_face_bert / "tokenizer.json").write_text(json.dumps(cased))
+    assert not source.load(str(hugging_face_bert)).converter.lowercase
+
+
+def test_a_roberta_with_tokenizer_json_alone(hugging_face_roberta):
+    folder = hugging_face_roberta(np.zeros(8, "float32"))
+    tokens = ["<s>", "<pad>", "</s>", "<unk>", "a", "b", "c", "ab"]
+    model = {"type": "BPE", "vocab": {token: i for i, token in enumerate(tokens)}, "merges": [["a", "b"]]}
+    whole = {"model": model, "added_tokens": [{"content": "<mask>", "id": 8}]}
+    (pathlib.Path(folder) / "tokenizer.json").write_text(json.dumps(whole))
+    tokenizer = source.load(folder).converter
+    assert type(tokenizer) is keras_hub.tokenizers.RobertaTokenizer
+    assert (np.asarray(tokenizer("cab")).tolist(), tokenizer.mask_token_id) == ([6, 7], 8)
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "model.ckpt"])
