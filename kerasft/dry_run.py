@@ -146,7 +146,11 @@ def _fit_few(tuner, fit, rows, clock):
     """Fits these rows, and validates on them if `fit` validates."""
     is_validated = fit["validation_data"] is not None or fit["validation_split"] > 0
     own = {"data": rows, "validation_data": rows if is_validated else None, "validation_split": 0.0}
-    own |= {"directory": clock.directory, "callbacks": [*registry.listed("callbacks", fit.get("callbacks")), clock]}
+    given = registry.listed("callbacks", fit.get("callbacks"))
+    given = [callback for callback in given if not isinstance(callback, keras.callbacks.EarlyStopping)]
+    # In place of one that might leave out stages; the copy of the weights takes memory.
+    stopping = keras.callbacks.EarlyStopping("loss", patience=fit["epochs"], restore_best_weights=is_validated)
+    own |= {"directory": clock.directory, "callbacks": [*given, stopping, clock]}
     console.show_weights(tuner.model)
     with warnings.catch_warnings(), console.quiet():  # It would name the folder that is gone soon.
         warnings.simplefilter("ignore", clean.DataWarning)  # Rows that are there more than once.

@@ -163,6 +163,11 @@ def ranges(recipe, origin="recipe"):
     return found
 
 
+def variants(recipe):
+    """Returns the dicts that `variant` of a checked recipe chooses among, or an empty list."""
+    return recipe[VARIANT]["choice"] if VARIANT in recipe else []
+
+
 def check(recipe, calls, origin="recipe"):
     """Compares every key with the arguments of what it is for. Ranges are checked for each of their choices.
 
@@ -205,7 +210,11 @@ def _variant_problems(recipe, calls):
     variants = given.get("choice") if isinstance(given, dict) and list(given) == ["choice"] else None
     if not isinstance(variants, list) or not variants or not all(isinstance(part, dict) for part in variants):
         return [f"variant: it is {{choice: [{{…}}, {{…}}]}}, dicts of arguments. Received: {_brief(given)}"]
-    return [problem for part in variants for problem in _problems({**rest, **part}, calls)]
+    inside = {key for part in variants for key in part}
+    fixed = [key for key in (*DATA, "validation_split") if key in inside]
+    fixed += ["task"] if "task" in inside and "task" not in rest else []
+    problems = [f"variant: {key} must stand beside it, the same for all. Received: {_brief(given)}" for key in fixed]
+    return problems + [problem for part in variants for problem in _problems({**rest, **part}, calls)]
 
 
 def _task_of(recipe):

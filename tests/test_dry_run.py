@@ -1,5 +1,6 @@
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 
@@ -94,6 +95,15 @@ def test_a_teachers_file_is_checked_for_all_rows(make_tiny, csv, tmp_path):
 def test_stages_are_tried_each(make_tiny, csv, tmp_path):
     forecast = dry_run.dry_run(recipe(make_tiny, csv, tmp_path, method="lp_ft", epochs=2))
     assert len(forecast.epoch_seconds) == 2
+
+
+@pytest.mark.parametrize("patience", [None, 0])
+def test_no_stage_is_left_out(make_tiny, csv, tmp_path, patience):
+    """Neither the default EarlyStopping, of patience 3, nor a user's ends the trial of stages that learn nothing."""
+    given = [] if patience is None else [keras.callbacks.EarlyStopping("loss", patience=patience, baseline=0.0)]
+    method = {"name": "lp_ft", "probe_epochs": 5, "probe_learning_rate": 1e-9}
+    changes = {"validation_data": str(csv / "valid.csv"), "callbacks": given, "method": method, "epochs": 6}
+    assert len(dry_run.dry_run(recipe(make_tiny, csv, tmp_path, **changes)).epoch_seconds) == 6
 
 
 def test_in_words(make_tiny):

@@ -264,6 +264,11 @@ def test_check_tells_all_errors_at_once_with_their_paths():
         ({"variant": {"choice": [{"epochs": 1}, {"method": "lorra"}]}}, "method: kerasft/methods/ has no 'lorra'"),
         ({"variant": {"choice": ["full"]}}, "variant: it is .*dicts of arguments"),
         ({"variant": [{"epochs": 1}]}, "variant: it is .*dicts of arguments"),
+        (
+            {"variant": {"choice": [{"data": "a.csv"}]}},
+            "variant: data must stand beside it, the same for all. Received: ",
+        ),
+        ({"variant": {"choice": [{"validation_data": "a.csv"}]}}, "variant: validation_data must stand beside it"),
     ],
 )
 def test_check_refuses(more, message):

@@ -34,7 +34,7 @@ Inputs = Annotated[list[str] | None, typer.Argument(metavar="INPUT", help="Texts
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Instead of the recipe's, such as method.rank=16.")
 ]
-Smoke = Annotated[bool, typer.Option("--smoke", help="One epoch on 64 examples: does it run at all?")]
+Smoke = Annotated[bool, typer.Option("--smoke", help="One epoch a stage on 64 examples: does it run at all?")]
 
 
 @app.command(epilog="Example: kerasft fit recipe.yaml data=reviews.csv method.blocks=4 epochs=2")
@@ -184,6 +184,8 @@ def compare(  # noqa: PLR0913
     examples = _data(test) if test else None
     if smoke:
         made, seeds = smoke_module.shrunk(made), 1
+        brief, needed = smoke_module.short({"choice": variants["methods"]})
+        made["epochs"], variants["methods"] = max(made["epochs"], needed), brief["choice"]
         examples = examples and smoke_module.few(examples, made)
     planned = plan.make(made, **variants, seeds=seeds, test=examples)
     with tempfile.TemporaryDirectory() if smoke else contextlib.nullcontext(directory) as folder:

@@ -8,12 +8,16 @@ ROWS = 64
 
 
 def shrunk(recipe):
-    """Returns the recipe with one epoch, few rows and short texts; backbone, task and method stay what they are.
+    """Returns the recipe with as few epochs as its methods can do with, few rows and short texts.
 
-    So do the images' sizes: many backbones are built for one.
+    Backbone and task stay what they are. So do the images' sizes: many backbones are built for one.
     """
     is_dict, task = isinstance(recipe["task"], dict), _task(recipe)
-    made = {**recipe, "epochs": 1, "batch_size": 16, "name": "smoke", "directory": None}
+    made, epochs = _without_epochs(recipe)
+    if variants := [_without_epochs(part) for part in recipes.variants(recipe)]:
+        made[recipes.VARIANT] = {"choice": [part for part, _ in variants]}
+    epochs = max([epochs, *(needed for _, needed in variants)])
+    made |= {"epochs": epochs, "batch_size": 16, "name": "smoke", "directory": None}
     rows = ROWS
     if made.get("validation_split"):
         made["validation_split"], rows = 0.5, 2 * ROWS
@@ -25,9 +29,42 @@ def shrunk(recipe):
     return made
 
 
+def short(method):
+    """Returns a method with stages of one epoch, and how many epochs it needs.
+
+    Args:
+        method: as in recipes, or a choice of such.
+    """
+    given = method if isinstance(method, dict) else {"name": method}
+    name, stages = given.get("name"), given.get("stages")
+    if "choice" in given:
+        found = [short(one) for one in given["choice"]]
+        return {"choice": [one for one, _ in found]}, max((needed for _, needed in found), default=1)
+    if name == "lp_ft":
+        return method, _most(given.get("probe_epochs", 1)) + 1
+    if name == "stages" and isinstance(stages, list) and stages and all(isinstance(stage, dict) for stage in stages):
+        found = [short(stage.get("method")) for stage in stages]
+        stages = [{**stage, "method": one, "epochs": n} for stage, (one, n) in zip(stages, found, strict=True)]
+        stages[-1].pop("epochs")  # What is left: other methods of the same recipe may need more.
+        return {**given, "stages": stages}, sum(needed for _, needed in found)
+    return method, 1
+
+
 def few(data, recipe):
     """Returns at most so many examples of other data for the task of a recipe, such as those to score on."""
     return _first_rows(data, _task(recipe), ROWS)
+
+
+def _without_epochs(recipe):
+    """Returns a recipe, or a variant, without its own epochs and with a short method, and how many that needs."""
+    made, needed = {key: value for key, value in recipe.items() if key != "epochs"}, 1
+    if "method" in made:
+        made["method"], needed = short(made["method"])
+    return made, needed
+
+
+def _most(value):
+    return max(value.get("choice") or [value["max"]]) if isinstance(value, dict) else value
 
 
 def _task(recipe):

@@ -70,6 +70,8 @@ def last_line(path):
 
 def _enter(job):
     began = time.monotonic()
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()  # Ctrl-C reaches the parent alone, which asks once: a second signal would end this at once.
     with open(job.log, "a", encoding="utf-8") as log:
         for descriptor in (1, 2):
             os.dup2(log.fileno(), descriptor)

@@ -67,7 +67,8 @@ def of(plan, records, directory):
         records: list of dict. Of each run, whether it was made or not.
         directory: str. Of the runs.
     """
-    scored = [record for record in records if len(record.get("scores", ())) == plan.examples]
+    records = [record if _is_current(record, plan) else _without_scores(record) for record in records]
+    scored = [record for record in records if "scores" in record]
     by_variant = {variant.name: {} for variant in plan.variants}
     for record in scored:
         by_variant[record["variant"]][record["seed"]] = record
@@ -88,6 +89,16 @@ def of(plan, records, directory):
         runs=[_run(record) for record in records if record],
         directory=directory,
     )
+
+
+def _is_current(record, plan):
+    """Returns True if the scores are of the examples to score on, as they are now."""
+    is_same = record.get("test") == plan.digests.get("test")
+    return is_same and len(record.get("scores", ())) == plan.examples
+
+
+def _without_scores(record):
+    return {key: value for key, value in record.items() if key != "scores"}
 
 
 def _difference(runs, baseline):
@@ -113,8 +124,7 @@ def _median(values):
 
 
 def _run(record):
-    run = {key: value for key, value in record.items() if key != "scores"}
-    return run | ({"score": stdlib_statistics.mean(record["scores"])} if "scores" in record else {})
+    return _without_scores(record) | ({"score": stdlib_statistics.mean(record["scores"])} if "scores" in record else {})
 
 
 def _notes(plan, records):

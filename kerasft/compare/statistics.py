@@ -9,6 +9,7 @@ from scipy import stats
 from kerasft.evaluation.bootstrap import Estimate
 
 LEVEL = 0.95
+ROUNDING = 1e-12  # A standard error or a difference below it is of the arithmetic alone.
 
 
 class Difference(NamedTuple):
@@ -29,10 +30,12 @@ def mean(scores):
     """Returns the `Estimate` of the mean of `(seeds, examples)` scores, within the lowest and highest score seen.
 
     Its interval is for other seeds and other examples of the same kind; of a single seed, for other examples only.
+    Where all scores are the same it reaches as far towards right and wrong, 1 and 0, as the exact binomial one.
     """
     scores = np.asarray(scores, float)
-    value, half = float(scores.mean()), _half_width(scores)
-    return Estimate(value, max(value - half, float(scores.min())), min(value + half, float(scores.max())))
+    lowest, highest = _limits(scores)
+    low, high = _interval(scores, lowest, highest)
+    return Estimate(float(scores.mean()), max(low, lowest), min(high, highest))
 
 
 def difference(scores, baseline):
@@ -43,6 +46,9 @@ def difference(scores, baseline):
     and examples asks the same, but two or three seeds, drawn again, show at best two thirds of their variance: where
     seeds differ a lot it calls every fifth difference real where there is none.
 
+    Differences that are the same on all examples have no spread to go by: then p is that of the exact sign test, and
+    the interval allows for a share of examples that may well not be among so many, and differ as far as scores can.
+
     Args:
         scores, baseline: `(seeds, examples)` arrays, in the same order of seeds and examples.
 
@@ -50,11 +56,16 @@ def difference(scores, baseline):
         0.25
     Source: Hillis 2007, https://doi.org/10.1002/sim.2532, for two treatments; with one seed the paired t-test.
     """
-    differences = np.asarray(scores, float) - np.asarray(baseline, float)
-    value, half = float(differences.mean()), _half_width(differences)
-    error, freedom = _standard_error(differences)
-    p = 2 * float(stats.t.sf(abs(value) / error, freedom)) if error else float(value == 0)
-    return Difference(value, value - half, value + half, p)
+    both = np.array([scores, baseline], float)
+    lowest, highest = _limits(both)
+    differences = both[0] - both[1]
+    value, (error, freedom) = float(differences.mean()), _standard_error(differences)
+    if error > ROUNDING:
+        p = 2 * float(stats.t.sf(abs(value) / error, freedom))
+    else:
+        p = 2 * 0.5 ** differences.shape[1] if abs(value) > ROUNDING else 1.0
+    low, high = _interval(differences, lowest - highest, highest - lowest)
+    return Difference(value, low, high, p)
 
 
 def holm(p_values):
@@ -70,9 +81,23 @@ def holm(p_values):
     return adjusted.tolist()
 
 
-def _half_width(values):
-    error, freedom = _standard_error(values)
-    return float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * error
+def _limits(scores):
+    """Returns the lowest and the highest score seen; where all are the same, those of wrong and right count, too."""
+    low, high = float(scores.min()), float(scores.max())
+    return (low, high) if low < high else (min(low, 0.0), max(high, 1.0))
+
+
+def _interval(values, lowest, highest):
+    """Returns the interval of the mean of values that are between two limits.
+
+    Source: without any spread, Clopper & Pearson 1934, for an event that none of the examples showed.
+    """
+    value, (error, freedom) = float(values.mean()), _standard_error(values)
+    if error > ROUNDING:
+        half = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * error
+        return value - half, value + half
+    unseen = 1 - ((1 - LEVEL) / 2) ** (1 / values.shape[1])
+    return value - unseen * (value - lowest), value + unseen * (highest - value)
 
 
 def _standard_error(values):

@@ -31,7 +31,8 @@ class HyperModel(keras_tuner.HyperModel):
         objective: keras_tuner.Objective. The task's validation metric.
         name_of_run: str. What `fit` would call the run.
 
-    Raises: UserError if the recipe has no ranges or no validation data, or cannot be fitted.
+    Raises: UserError if the recipe has no ranges or no validation data, has several seeds with `validation_split`, or
+        cannot be fitted.
     Example: >>> keras_tuner.RandomSearch(HyperModel(recipe), objective="val_accuracy", max_trials=5).search()
     """
 
@@ -103,10 +104,23 @@ def _check(recipe, folds):
         )
     if has_validation and folds:
         raise UserError(f"Give folds or data to validate on, not both. Received: {folds=}, {', '.join(recipe)}")
-    if not isinstance(recipe["backbone"], (str, os.PathLike, dict)):
+    _check_variants(recipe)
+
+
+def _check_variants(recipe):
+    """Raises UserError for a backbone or a seed with which no trial, or no fit of the best recipe, can be as it is."""
+    variants = recipes.variants(recipe)
+    for backbone in [{**recipe, **variant}["backbone"] for variant in variants or [{}]]:
+        if not isinstance(backbone, (str, os.PathLike, dict)):
+            raise UserError(
+                "Each trial loads the backbone anew, so it must be a name or a folder. "
+                f"Received: backbone={type(backbone).__name__}"
+            )
+    seeds = [part["seed"] for part in variants if "seed" in part] or recipes.ranges(recipe).get("seed")
+    if seeds and recipe.get("validation_split"):
         raise UserError(
-            "Each trial loads the backbone anew, so it must be a name or a folder. "
-            f"Received: backbone={type(recipe['backbone']).__name__}"
+            "With validation_split, the best recipe would be validated on other rows than the search was, those of its "
+            f"own seed: give validation_data, or try seeds with kerasft compare. Received: seed={seeds}"
         )
 
 

@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import logging
+import math
 import os
 import sys
 import warnings
@@ -20,6 +21,8 @@ from kerasft.search import trials as trials_module
 from kerasft.search.hyper_model import DATA, HyperModel
 
 TRIALS = 10
+EPOCHS = 3  # Those of `fit`.
+DRAWN = 0.8  # Share of the combinations that may be drawn when KerasTuner looks for a new one: it gives up after 20.
 TUNERS = {
     "random": keras_tuner.RandomSearch,
     "grid": keras_tuner.GridSearch,
@@ -68,7 +71,8 @@ def search(recipe, tuner="random", trials=None, directory=None, seed=0, folds=No
 
     Returns: Result.
     Raises: UserError if the recipe or the data cannot be used at all, `directory` holds another search, such as one on
-        other data, or every trial failed.
+        other data, or every trial failed; for hyperband, if epochs are a range or in `variant`, or if there are too few
+        combinations to begin with.
     Example: >>> search("tuner_configs/text_classification_full.yaml", trials=12).best
     Source: Li et al. 2018, Hyperband, https://arxiv.org/abs/1603.06560, algorithm 1.
     """
@@ -76,6 +80,8 @@ def search(recipe, tuner="random", trials=None, directory=None, seed=0, folds=No
         raise UserError(f"tuner must be one of {', '.join(TUNERS)}.{nearest(tuner, TUNERS)} Received: {tuner=}")
     recipe = dict(recipe) if isinstance(recipe, dict) else recipes.read(recipe)
     hyper_model = HyperModel(recipe, folds)
+    if tuner == "hyperband":
+        _check_hyperband(recipe, hyper_model.ranges)
     settings = {"tuner": tuner, "seed": seed, "recipe": _named(recipe), **({"folds": folds} if folds else {})}
     settings["data"] = [clean.digest(part) for part in hyper_model.parts[0]]
     directory = _claimed(directory, os.path.join("saved_models", f"{hyper_model.name_of_run}_search"), settings)
@@ -85,6 +91,31 @@ def search(recipe, tuner="random", trials=None, directory=None, seed=0, folds=No
         warnings.filterwarnings("ignore", module="sklearn")
         made.search(verbose=0)
     return _result(made, recipe, directory)
+
+
+def _check_hyperband(recipe, ranges):
+    """Raises UserError unless Hyperband, which chooses the epochs, knows the most of them and can end its first rung.
+
+    Source: the size of the rung is that of KerasTuner's HyperbandOracle.
+    """
+    variants = recipes.variants(recipe)
+    if "epochs" in ranges or any("epochs" in part for part in variants):
+        raise UserError(
+            "hyperband chooses the epochs itself: epochs must be one whole number, their most, and not in variant. "
+            f"Received: epochs={ranges.get('epochs', [part.get('epochs') for part in variants])}"
+        )
+    if not all("choice" in found for found in ranges.values()):
+        return
+    epochs, thirds = recipe.get("epochs", EPOCHS), 0
+    while 3 ** (thirds + 1) <= epochs:
+        thirds += 1
+    first = math.ceil(math.ceil(1 + math.log(epochs, 3)) / (thirds + 1) * 3**thirds)
+    combinations, needed = math.prod(len(found["choice"]) for found in ranges.values()), math.ceil((first - 1) / DRAWN)
+    if combinations < needed:
+        raise UserError(
+            f"hyperband with epochs={epochs} begins with {first} combinations drawn at random, of {needed} at least; "
+            f"for fewer there is tuner='grid'. Received: {combinations} combinations"
+        )
 
 
 @contextlib.contextmanager
@@ -104,7 +135,7 @@ def _tuner(hyper_model, name, trials, directory, seed):
     hyper_model.values(hp)
     bound = {"max_trials": trials or (None if name == "grid" else TRIALS)}
     if name == "hyperband":
-        bound = {"max_epochs": hyper_model.recipe.get("epochs", 3)}
+        bound = {"max_epochs": hyper_model.recipe.get("epochs", EPOCHS)}
     with contextlib.redirect_stdout(io.StringIO()):  # It prints which file it goes on from.
         made = type("Search", (trials_module.Trials, TUNERS[name]), {})(
             objective=hyper_model.objective,

@@ -215,7 +215,7 @@ def _fit_stage(model, task, span, data, settings, make_callbacks):
         )
     if saver.saved:
         _go_on(model, span, saver.saved, begin, joined)
-    callbacks = Callbacks(callbacks, add_history=True, model=model, epochs=span.last, steps=saver.steps)
+    callbacks = Callbacks(callbacks, add_history=True, model=model, epochs=settings.epochs, steps=saver.steps)
     if settings.lower_rate_on_nan and not saver.saved:
         saver.save()  # Even the first steps can be gone back on.
     callbacks.on_train_begin()  # Whoever measures the training shall see what now comes, too.

@@ -232,9 +232,9 @@ def test_compare_prints_the_table_and_where_the_report_is(kerasft, files, monkey
     assert out.splitlines()[3] == "scored on test data, list of dicts (2 examples)"
     assert out.splitlines()[-1] == f"report  {os.path.join('d', 'comparison.md')}, also as .json and .png"
     assert asked[0][2].startswith("kerasft compare r.yaml --methods full,lora --seeds 1 --test '[{text: good")
-    code, _, said = kerasft("compare", "r.yaml", "--methods", "full,lora", "--smoke", "--test", "reviews.csv")
+    code, _, said = kerasft("compare", "r.yaml", "--methods", "full,lp_ft", "--smoke", "--test", "reviews.csv")
     assert code == 0, said
-    assert (asked[1][0].seeds, asked[1][0].examples, asked[1][0].variants[1].recipe["epochs"]) == ([0], 16, 1)
+    assert (asked[1][0].seeds, asked[1][0].examples, asked[1][0].variants[1].recipe["epochs"]) == ([0], 16, 2)
     assert not os.path.exists(asked[1][1])  # A folder for the while.
 
 

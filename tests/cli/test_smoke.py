@@ -60,3 +60,26 @@ def test_the_rest_of_the_recipe():
     made = smoke.shrunk(RECIPE | {"task": {"name": "image_classification"}, "data": frame(10, 2)})
     assert made["task"] == {"name": "image_classification"}
     assert "sequence_length" not in made
+
+
+def test_methods_in_stages_have_an_epoch_for_each():
+    probe = {"name": "lp_ft", "probe_epochs": {"choice": [1, 3]}}
+    stages = {"name": "stages", "stages": [{"method": "lp_ft", "epochs": 9}, {"method": "lora", "epochs": 5}]}
+    short = {"name": "stages", "stages": [{"method": "lp_ft", "epochs": 2}, {"method": "lora"}]}
+    choice = {"choice": ["lp_ft", stages]}
+    for method, made, epochs in (
+        ("lp_ft", "lp_ft", 2),
+        (probe, probe, 4),
+        (stages, short, 3),
+        (choice, {"choice": ["lp_ft", short]}, 3),
+        ({"name": "stages", "stages": "lora"}, {"name": "stages", "stages": "lora"}, 1),
+    ):
+        found = smoke.shrunk(RECIPE | {"data": frame(10, 2), "method": method})
+        assert (found["method"], found["epochs"]) == (made, epochs)
+
+
+def test_variants_have_no_epochs_of_their_own():
+    variants = [{"method": "linear_probe", "epochs": 60}, {"method": "lp_ft", "epochs": 20}]
+    made = smoke.shrunk(RECIPE | {"data": frame(10, 2), "variant": {"choice": variants}})
+    assert made["variant"] == {"choice": [{"method": "linear_probe"}, {"method": "lp_ft"}]}
+    assert made["epochs"] == 2

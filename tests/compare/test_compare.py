@@ -1,5 +1,8 @@
 import json
 import os
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,6 +11,26 @@ import kerasft
 from kerasft.compare import compare as module
 from kerasft.compare import plan, processes, records
 from kerasft.errors import UserError
+
+# A run that waits for a signal to leave, as training does, and tells which it was.
+WAITING = """
+import sys, time, types
+import kerasft.compare
+from kerasft.compare import processes
+from kerasft.training.signals import Signals
+
+def main(job, began):
+    with Signals() as signals:
+        print("waiting", flush=True)
+        while not signals.received:
+            time.sleep(0.01)
+        time.sleep(0.5)
+        print("saved after", signals.received, flush=True)
+
+kerasft.compare.run_job = types.SimpleNamespace(main=main)
+if __name__ == "__main__":
+    processes.run(processes.Job(sys.argv[1], {}, None), lambda line: print(line, flush=True))
+"""
 
 
 @pytest.fixture
@@ -191,6 +214,21 @@ def test_processes_say_how_they_ended(tmp_path):
     (tmp_path / "log").write_bytes(b"\xff first\nepoch 1/2\n\n")
     assert processes.last_line(tmp_path / "log") == "epoch 1/2"
     assert processes.last_line(tmp_path / "none") == ""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no process groups of this kind")
+def test_ctrl_c_asks_the_run_once_so_it_saves(tmp_path):
+    """A terminal sends SIGINT to all processes in the foreground; then the parent asks its child."""
+    (tmp_path / "waiting.py").write_text(WAITING)
+    command = [sys.executable, str(tmp_path / "waiting.py"), str(tmp_path / "full_seed0")]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as process:
+        while b"waiting" not in process.stdout.readline():
+            assert process.poll() is None
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(60) != 0
+    assert (tmp_path / "full_seed0.log").read_text() == "waiting\nsaved after SIGTERM\n"
 
 
 @pytest.mark.slow

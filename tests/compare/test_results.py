@@ -74,6 +74,17 @@ def test_what_there_is_so_far(records):
     assert results.of(planned("a", "b"), [{}] * 4, "d").table == []
 
 
+def test_scores_on_other_examples_do_not_count(records):
+    made = planned("a", "b", "c")
+    made.digests["test"] = "new"
+    for record in records:
+        record["test"] = "new" if record["seed"] == 0 else "old"
+    result = results.of(made, records, "d")
+    assert [row.seeds for row in result.table] == [[0]] * 3
+    assert result.notes == ["3 of 6 runs are still to be made."]
+    assert ["score" in run for run in result.runs] == [True] * 3 + [False] * 3
+
+
 def test_one_seed_is_told(records):
     result = results.of(planned("a", "b", "c", seeds=[0]), records[:3], "d")
     assert result.notes == [

@@ -46,9 +46,30 @@ def test_by_hand():
 
 
 def test_no_difference_and_a_difference_without_exception():
-    same = np.array([[1.0, 0.0, 1.0]] * 2)
-    assert statistics.difference(same, same) == (0.0, 0.0, 0.0, 1.0)
-    assert statistics.difference(np.ones((2, 3)), np.zeros((2, 3))) == (1.0, 1.0, 1.0, 0.0)
+    """The sign test, and the exact interval of a share that none of three examples showed."""
+    same, unseen = np.array([[1.0, 0.0, 1.0]] * 2), 1 - 0.025 ** (1 / 3)
+    assert statistics.difference(same, same) == pytest.approx((0.0, -unseen, unseen, 1.0))
+    found = statistics.difference(np.ones((2, 3)), np.zeros((2, 3)))
+    assert found == pytest.approx((1.0, 1 - 2 * unseen, 1.0, 2 * 0.5**3))
+
+
+@pytest.mark.parametrize(("examples", "is_real"), [(5, False), (6, True)])
+def test_without_exception_interval_and_p_agree(examples, is_real):
+    found = statistics.difference(np.ones((3, examples)), np.zeros((3, examples)))
+    assert (found.low > 0, found.p < 0.05) == (is_real, is_real)
+
+
+def test_thirds_without_exception_are_no_certainty():
+    """The arithmetic of means of thirds leaves a standard error that is not quite 0."""
+    pattern = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]] * 2).T
+    assert statistics.difference(pattern, np.zeros((3, 6))).p == 2 * 0.5**6
+
+
+def test_all_right_is_the_exact_binomial_interval():
+    for value, right in ((1.0, 10), (0.0, 0)):
+        found = statistics.mean(np.full((2, 10), value))
+        interval = stats.binomtest(right, 10).proportion_ci()
+        assert (found.value, found.low, found.high) == pytest.approx((value, interval.low, interval.high))
 
 
 def test_seeds_that_agree_on_the_whole_leave_the_examples():

@@ -11,6 +11,8 @@ from kerasft.search.hyper_model import HyperModel
 def test_ranges_become_hyperparameters_of_their_paths(recipe):
     recipe["optimizer"] = {"choice": [{"name": "adamw", "weight_decay": 0.1}, "sgd", None]}
     recipe["seed"] = {"min": 1, "max": 5, "step": 2}
+    recipe["validation_data"] = [row | {"text": "again " + row["text"]} for row in recipe["data"]]
+    del recipe["validation_split"]
     recipe["dropout"] = {"min": 0.0, "max": 0.4, "step": 0.1}
     made = HyperModel(recipe)
     hp = keras_tuner.HyperParameters()
@@ -73,6 +75,27 @@ def test_what_no_trial_can_use_is_refused(recipe, tiny_bert):
     ):
         with pytest.raises(UserError, match=message):
             HyperModel(recipe | change)
+
+
+def test_variants_may_bring_the_backbone_but_not_the_task(recipe, tiny_bert):
+    name, task = recipe.pop("backbone"), recipe.pop("task")
+    made = recipe | {"task": task, "variant": {"choice": [{"backbone": name}]}}
+    assert HyperModel(made).name_of_run.startswith("text_classification_tiny")
+    made["variant"]["choice"].append({"backbone": tiny_bert})
+    with pytest.raises(UserError, match="must be a name or a folder"):
+        HyperModel(made)
+    made = recipe | {"backbone": name, "variant": {"choice": [{"task": task}]}}
+    with pytest.raises(UserError, match="variant: task must stand beside it, the same for all. Received: "):
+        HyperModel(made)
+
+
+@pytest.mark.parametrize(
+    "seeds", [{"seed": {"choice": [1, 2]}}, {"variant": {"choice": [{"seed": 1}, {"method": "full"}]}}]
+)
+def test_seeds_with_a_share_to_validate_on_are_refused(recipe, seeds):
+    """The best recipe holds back the rows of its own seed, not those that the search was validated on."""
+    with pytest.raises(UserError, match="give validation_data, or try seeds with kerasft compare. Received: seed="):
+        HyperModel(recipe | seeds)
 
 
 def test_folds_hold_back_each_row_once_and_score_after_the_last_epoch(recipe, tmp_path, monkeypatch):

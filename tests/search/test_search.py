@@ -102,6 +102,26 @@ def test_hyperband_fits_the_best_anew_with_more_epochs(recipe, tmp_path, fits):
     assert result.best["epochs"] == result.trials[0]["epochs"]
 
 
+def test_hyperband_knows_the_most_epochs(recipe, tmp_path, fits):
+    variants = {"variant": {"choice": [{"epochs": 9}, {"method": "full"}]}}
+    for given, received in (({"epochs": {"choice": [2, 3]}}, r"\{'choice': \[2, 3\]\}"), (variants, r"\[9, None\]")):
+        with pytest.raises(UserError, match=f"epochs must be one whole number, .* Received: epochs={received}"):
+            search(recipe | given, tuner="hyperband", directory=tmp_path / "s")
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(("epochs", "first", "needed"), [(3, 3, 3), (9, 9, 10)])
+def test_hyperband_can_end_its_first_rung_or_does_not_begin(recipe, tmp_path, fits, epochs, first, needed):
+    recipe |= {"epochs": epochs, "method": "full"}
+    rates = [1e-4 * (1 + number) for number in range(needed)]
+    few = recipe | {"learning_rate": {"choice": rates[:-1]}}
+    message = f"begins with {first} combinations .*, of {needed} at least.* Received: {needed - 1} combinations"
+    with pytest.raises(UserError, match=message):
+        search(few, tuner="hyperband", directory=tmp_path / "s")
+    search(recipe | {"learning_rate": {"choice": rates}}, tuner="hyperband", directory=tmp_path / "s")
+    assert [made["epochs"] for made in fits[: first + 1]] == [1] * first + [3]
+
+
 def test_the_same_seed_tries_the_same_values(recipe, tmp_path, fits):
     for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
         search(recipe, trials=2, directory=tmp_path / folder, seed=seed)

@@ -61,7 +61,7 @@ def test_stages_compile_anew_and_share_one_history(session):
 
     stages = [Stage("head", 1, methods.LinearProbe().apply), Stage("all", 2, methods.Full().apply)]
     history = train(made, lambda: [Rates()], stages, epochs=3)
-    assert rates == [(0, 2, 1), (1, len(made.model.trainable_weights), 3), (2, len(made.model.trainable_weights), 3)]
+    assert rates == [(0, 2, 3), (1, len(made.model.trainable_weights), 3), (2, len(made.model.trainable_weights), 3)]
     assert len(history.history["loss"]) == 3
     assert int(made.model.optimizer.iterations) == 6
 
