@@ -69,6 +69,8 @@ SUITES = {
     "sst2_accuracy": {
         "kerasft": (*KERASFT, *SST2, "--precision", "auto"),  # As it comes, and so the Trainer.
         "HF Trainer": (*HF, *SST2),
+        "kerasft, float32": (*KERASFT, *SST2),
+        "HF Trainer, bf16": (*HF, *SST2, "--bf16"),
     },
     "stsb": {
         "kerasft": ("ours", "benchmarks.ours", "stsb", *STSB, "--precision", "auto"),
