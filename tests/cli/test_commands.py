@@ -216,7 +216,14 @@ def test_compare_prints_the_table_and_where_the_report_is(kerasft, files, monkey
         names = [variant.name for variant in plan.variants]
         figures = {"trained_weights": 1234, "learning_rate": 5e-5, "training_seconds": 2.04, "peak_memory_mb": None}
         runs = [
-            {"variant": name, "seed": 0, "metric": "accuracy", "scores": [1, 0], "figures": figures | {"weights_mb": 1}}
+            {
+                "variant": name,
+                "seed": 0,
+                "test": plan.digests["test"],
+                "metric": "accuracy",
+                "scores": [1, 0],
+                "figures": figures | {"weights_mb": 1},
+            }
             for name in names
         ]
         return results.of(plan, runs, directory or "d") if plan.examples == 2 else results.of(plan, [], "d")
