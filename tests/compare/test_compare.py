@@ -14,7 +14,7 @@ from kerasft.errors import UserError
 
 # A run that waits for a signal to leave, as training does, and tells which it was.
 WAITING = """
-import sys, time, types
+import signal, sys, time, types
 import kerasft.compare
 from kerasft.compare import processes
 from kerasft.training.signals import Signals
@@ -29,6 +29,7 @@ def main(job, began):
 
 kerasft.compare.run_job = types.SimpleNamespace(main=main)
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell's job in the background has it ignored.
     processes.run(processes.Job(sys.argv[1], {}, None), lambda line: print(line, flush=True))
 """
 
