@@ -91,8 +91,7 @@ class ExactBertTokenizer(keras_hub.tokenizers.BertTokenizer):
         if self.strip_accents:
             texts = tf.strings.regex_replace(tf_text.normalize_utf8(texts, "NFD"), r"\p{Mn}", "")
         if self.lowercase:
-            # Lowering knows of the final sigma; BERT does not.
-            texts = tf.strings.lower(tf.strings.regex_replace(texts, "Σ", "σ"), encoding="utf-8")
+            texts = lowered(texts)
         return texts
 
     def split_words(self, texts):
@@ -102,3 +101,8 @@ class ExactBertTokenizer(keras_hub.tokenizers.BertTokenizer):
 
     def get_config(self):
         return {**super().get_config(), "split_on_cjk": self.split_on_cjk}
+
+
+def lowered(texts):
+    """Returns the texts lowered character by character; TensorFlow's lowering knows of the final sigma."""
+    return tf.strings.lower(tf.strings.regex_replace(texts, "Σ", "σ"), encoding="utf-8")

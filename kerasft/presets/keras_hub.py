@@ -50,9 +50,9 @@ FIXED: dict[str, dict[str, tuple]] = {
 def load(name, weights=True):
     """Loads a preset with KerasHub.
 
-    A BERT from Hugging Face becomes an `ExactBertBackbone` and, like a DistilBERT, gets an `ExactBertTokenizer`:
-    outputs and ids equal those of the original. A RoBERTa's embedding of the token type, which KerasHub leaves out, is
-    added to those of the positions.
+    A BERT from Hugging Face becomes an `ExactBertBackbone` and, like a DistilBERT, gets an `ExactBertTokenizer`, an
+    ALBERT an `ExactAlbertTokenizer`: outputs and ids equal those of the original. A RoBERTa's embedding of the token
+    type, which KerasHub leaves out, is added to those of the positions.
 
     Args:
         name: str. Name in KerasHub's tables, `kaggle://…`, `hf://…`, or a folder, which must exist or begin with
@@ -184,6 +184,8 @@ def _tokenizer(preset, origin):
         from kerasft.presets._llama import LlamaTokenizer
 
         return LlamaTokenizer.from_preset(preset)
+    if origin == "albert":
+        return _albert(preset)
     if origin in BYTE_PAIRS and not _files.file_of(preset, "vocab.json"):
         return _byte_pairs(preset, getattr(models, BYTE_PAIRS[origin]))
     settings = _json(preset, "tokenizer_config.json") if origin in WORD_PIECE else {}
@@ -219,6 +221,14 @@ def _word_piece(preset, settings):
     accents = settings.get("strip_accents")
     chinese = settings.get("tokenize_chinese_chars", True)
     return ExactBertTokenizer(vocabulary, lowercase, lowercase if accents is None else accents, chinese)
+
+
+def _albert(preset):
+    from kerasft.presets._albert import ExactAlbertTokenizer
+
+    settings = _json(preset, "tokenizer_config.json")
+    lowercase, keep_accents = settings.get("do_lower_case", True), settings.get("keep_accents", False)
+    return ExactAlbertTokenizer.from_preset(preset, lowercase=lowercase, strip_accents=not keep_accents)
 
 
 def _byte_pairs(preset, kind):
