@@ -197,7 +197,7 @@ def import_own_classes(serialized):
     The classes of KerasHub and KerasCV Keras imports itself.
     """
     if "kerasft>" in json.dumps(serialized):
-        for module in ("_albert", "_bert", "_converters", "_layer_scale", "_llama", "_smollm2"):
+        for module in ("_albert", "_bert", "_converters", "_decoders", "_layer_scale", "_smollm2"):
             importlib.import_module(f"kerasft.presets.{module}")
 
 

@@ -4,6 +4,7 @@ import functools
 import inspect
 import json
 import os
+import warnings
 from pathlib import Path
 
 from kerasft.errors import UserError, guarded
@@ -24,7 +25,7 @@ NORMALIZER = {
 # Those whose vocabulary KerasHub reads from `vocab.json` and `merges.txt`, and the class of the tokenizer.
 BYTE_PAIRS = {"roberta": "RobertaTokenizer", "gpt2": "GPT2Tokenizer", "bart": "BartTokenizer"}
 # Those whose `tokenizer.json` KerasHub takes for byte-level BPE, whatever it is.
-BYTE_LEVEL = ("llama", "smollm3", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe")
+BYTE_LEVEL = ("llama", "smollm3", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "gpt_oss")
 # Those of whose positions KerasHub takes over the base alone, and from `llama` Llama 3's scaling.
 ROTARY = ("llama", "mistral", "mixtral", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe")
 LLAMA_3_ROTARY = {
@@ -51,8 +52,9 @@ def load(name, weights=True):
     """Loads a preset with KerasHub.
 
     A BERT from Hugging Face becomes an `ExactBertBackbone` and, like a DistilBERT, gets an `ExactBertTokenizer`, an
-    ALBERT an `ExactAlbertTokenizer`: outputs and ids equal those of the original. A RoBERTa's embedding of the token
-    type, which KerasHub leaves out, is added to those of the positions.
+    ALBERT an `ExactAlbertTokenizer`, a decoder with byte-level BPE a `ByteLevelTokenizer`: outputs and ids equal those
+    of the original. A RoBERTa's embedding of the token type, which KerasHub leaves out, is added to those of the
+    positions.
 
     Args:
         name: str. Name in KerasHub's tables, `kaggle://…`, `hf://…`, or a folder, which must exist or begin with
@@ -179,11 +181,7 @@ def _tokenizer(preset, origin):
     if origin is None:  # A preset of KerasHub, whose tokenizer may be of ours while its backbone is not.
         import_own_classes(_json(preset, "tokenizer.json"))
     if origin in BYTE_LEVEL:
-        _check_byte_level(preset, origin)
-    if origin == "llama":
-        from kerasft.presets._llama import LlamaTokenizer
-
-        return LlamaTokenizer.from_preset(preset)
+        return _byte_level(preset, origin)
     if origin == "albert":
         return _albert(preset)
     if origin in BYTE_PAIRS and not _files.file_of(preset, "vocab.json"):
@@ -195,14 +193,26 @@ def _tokenizer(preset, origin):
     return _word_piece(preset, settings)
 
 
-def _check_byte_level(preset, origin):
-    """Raises UserError for a vocabulary of SentencePiece, such as Llama 2's."""
-    splitter = _json(preset, "tokenizer.json").get("pre_tokenizer")
+def _byte_level(preset, origin):
+    """Returns a tokenizer of byte-level BPE. Raises UserError for a vocabulary of SentencePiece, such as Llama 2's."""
+    from kerasft.presets._byte_level import rules
+    from kerasft.presets._decoders import TOKENIZERS
+
+    whole = _json(preset, "tokenizer.json")
+    splitter = whole.get("pre_tokenizer")
     if '"ByteLevel"' not in json.dumps(splitter):
         raise UserError(
             f"{origin} can only be loaded with a byte-level vocabulary, which tokenizer.json tells by a pre_tokenizer "
             f"ByteLevel; SentencePiece's, as of Llama 2, is none. Received: pre_tokenizer={splitter!r} in {preset}"
         )
+    found = rules(whole)
+    if not found:
+        warnings.warn(
+            "KerasHub splits texts into words otherwise than this tokenizer.json says: the ids of numbers and line "
+            f"breaks may not be those that the model was trained on. Received: pre_tokenizer={splitter!r} in {preset}",
+            stacklevel=2,
+        )
+    return TOKENIZERS[origin].from_preset(preset, **found)
 
 
 def _word_piece(preset, settings):

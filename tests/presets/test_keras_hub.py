@@ -131,6 +131,20 @@ LLAMA_3 = {
 }
 
 
+LLAMA_3_SPLITTER = [
+    {
+        "type": "Split",
+        "pattern": {
+            "Regex": r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|"
+            r"\s*[\r\n]+|\s+(?!\S)|\s+"
+        },
+        "behavior": "Isolated",
+        "invert": False,
+    },
+    {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False},
+]
+
+
 @pytest.fixture
 def hugging_face_llama(tmp_path):
     """Returns a function that writes the config of a Llama, with these changes, and its tokenizer."""
@@ -152,7 +166,7 @@ def hugging_face_llama(tmp_path):
     def write(splitter=None, **changes):
         (tmp_path / "config.json").write_text(json.dumps({**config, **changes}))
         model = {"type": "BPE", "vocab": {token: i for i, token in enumerate(tokens)}, "merges": [["a", "b"]]}
-        splitter = splitter or {"type": "Sequence", "pretokenizers": [{"type": "Split"}, {"type": "ByteLevel"}]}
+        splitter = splitter or {"type": "Sequence", "pretokenizers": LLAMA_3_SPLITTER}
         whole = {"model": model, "added_tokens": added, "pre_tokenizer": splitter}
         (tmp_path / "tokenizer.json").write_text(json.dumps(whole))
         (tmp_path / "tokenizer_config.json").write_text(json.dumps({"bos_token": "<s>", "eos_token": "<end>"}))
@@ -185,6 +199,14 @@ def test_a_llama_comes_back_with_its_special_tokens(hugging_face_llama, tmp_path
 def test_a_llama_of_sentencepiece_is_refused(hugging_face_llama, splitter):
     with pytest.raises(UserError, match="llama can only be loaded with a byte-level.*Received: pre_tokenizer="):
         source.load(hugging_face_llama(splitter), weights=False)
+
+
+@pytest.mark.parametrize("splitter", [None, {"type": "Sequence", "pretokenizers": LLAMA_3_SPLITTER[1:]}])
+def test_texts_that_kerashub_would_split_otherwise_are_told(hugging_face_llama, splitter, recwarn):
+    tokenizer = source.load(hugging_face_llama(splitter), weights=False).converter
+    assert tokenizer.split == ("llama3" if splitter is None else None)
+    told = [str(warning.message) for warning in recwarn if "otherwise than this tokenizer.json" in str(warning.message)]
+    assert len(told) == (splitter is not None)
 
 
 @pytest.mark.parametrize("key", ["rope_parameters", "rope_scaling"])

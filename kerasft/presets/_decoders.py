@@ -1,12 +1,14 @@
-"""Llama 3's tokenizer with a config that tells its special tokens."""
+"""The tokenizers of decoders with byte-level BPE: KerasHub's classes, with the ids of `tokenizers`."""
 
 import keras
 import keras_hub
 
+from kerasft.presets._byte_level import ByteLevelTokenizer
+
 
 @keras.saving.register_keras_serializable("kerasft")
-class LlamaTokenizer(keras_hub.tokenizers.Llama3Tokenizer):
-    """KerasHub's tokenizer of Llama 3, whose config has the special tokens; the original's comes back with others.
+class LlamaTokenizer(ByteLevelTokenizer, keras_hub.tokenizers.Llama3Tokenizer):
+    """A `ByteLevelTokenizer` whose config has the special tokens; KerasHub's own comes back with others.
 
     Args:
         vocabulary: dict of str to int, or name of a JSON file.
@@ -39,3 +41,21 @@ class LlamaTokenizer(keras_hub.tokenizers.Llama3Tokenizer):
             "eos_token": self.end_token,
             "misc_special_tokens": list(self.misc_special_tokens),
         }
+
+
+def _exact(kind):
+    """Returns a class of KerasHub's that splits texts as a `ByteLevelTokenizer`."""
+    made = type(f"Exact{kind.__name__}", (ByteLevelTokenizer, kind), {"__doc__": ByteLevelTokenizer.__doc__})
+    return keras.saving.register_keras_serializable("kerasft")(made)
+
+
+# By Hugging Face's `model_type`.
+TOKENIZERS = {
+    "llama": LlamaTokenizer,
+    "qwen2": _exact(keras_hub.tokenizers.QwenTokenizer),
+    "qwen2_moe": _exact(keras_hub.tokenizers.QwenMoeTokenizer),
+    "qwen3": _exact(keras_hub.tokenizers.Qwen3Tokenizer),
+    "qwen3_moe": _exact(keras_hub.tokenizers.Qwen3MoeTokenizer),
+    "smollm3": _exact(keras_hub.tokenizers.SmolLM3Tokenizer),
+    "gpt_oss": _exact(keras_hub.tokenizers.GptOssTokenizer),
+}
