@@ -1,5 +1,8 @@
 """The backbone as a KerasHub preset, from which another task starts: `backbone="saved_models/legal"`."""
 
+import json
+import os
+
 from kerasft import deltas
 from kerasft.errors import UserError
 from kerasft.exporters.base import new_folder
@@ -34,6 +37,16 @@ def write(tuner, path):
         try:
             pretrained.backbone.save_to_preset(folder)
             pretrained.converter.save_to_preset(folder)
+            _complete(os.path.join(folder, "config.json"), pretrained.serialized("backbone"))
         finally:
             for layer, delta in pairs:
                 deltas.put_on(layer, delta)
+
+
+def _complete(path, serialized):
+    """Adds to the Keras config in a file what only `serialized` has, which KerasHub could not load it without."""
+    with open(path, encoding="utf-8") as file:
+        description = json.load(file)
+    description["config"] = {**serialized["config"], **description["config"]}
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(description, file, indent=4)

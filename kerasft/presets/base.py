@@ -38,6 +38,13 @@ class Pretrained:
     converter: Any
     causal: bool = False
 
+    def serialized(self, part):
+        """Returns the config of `"backbone"` or `"converter"`, completed by what KerasHub's `get_config`s leave out.
+
+        Without `tie_word_embeddings`, for one, a Llama comes back with one weight more.
+        """
+        return _serialize(getattr(self, part))
+
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
@@ -149,7 +156,7 @@ def write_architecture(pretrained, directory):
     os.makedirs(os.path.join(directory, ASSETS), exist_ok=True)
     description = {"name": pretrained.name, "modality": pretrained.modality, "causal": pretrained.causal}
     for part in ("backbone", "converter"):
-        description[part] = _serialize(getattr(pretrained, part))
+        description[part] = pretrained.serialized(part)
     with open(os.path.join(directory, ARCHITECTURE), "w", encoding="utf-8") as file:
         json.dump(description, file, indent=1)
     if hasattr(pretrained.converter, "save_assets"):
@@ -242,10 +249,6 @@ def _source_of(identifier):
 
 
 def _serialize(part):
-    """Returns the Keras config of a layer, completed by what KerasHub's `get_config`s leave out.
-
-    Without `tie_word_embeddings`, for one, a Llama comes back with one weight more.
-    """
     import keras
 
     serialized = keras.saving.serialize_keras_object(part)

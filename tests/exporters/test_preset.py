@@ -1,8 +1,12 @@
+import dataclasses
+
+import keras_hub
 import numpy as np
 import pytest
 
 from kerasft.errors import UserError
 from kerasft.fine_tuner import FineTuner
+from tests import families
 
 TEXTS = ["a good film", "the plot is bad"]
 PAIRS = [{"text": f"a {word} film", "text_pair": f"so {word}"} for word in ("good", "bad", "warm", "dull")]
@@ -27,6 +31,18 @@ def test_another_task_starts_from_what_was_learned(method, source, tmp_path):
     assert np.abs(FineTuner("text_embedding", source).predict(TEXTS)["embedding"] - before).max() > 1e-4
     other = FineTuner("text_classification", folder, labels=["no", "yes"])
     assert other.predict(TEXTS)["label"].shape == (2,)
+
+
+def test_a_llama_with_tied_embeddings_comes_back(tmp_path):
+    made = families.make("llama3")
+    size = made.backbone.vocabulary_size
+    backbone = keras_hub.models.Llama3Backbone(size, tie_word_embeddings=True, **families.GROUPED)
+    tied = dataclasses.replace(made, backbone=backbone)
+    folder = FineTuner("text_classification", tied, labels=["no", "yes"]).export(str(tmp_path / "learned"), "preset")
+    of_ours = FineTuner("text_classification", folder, labels=["no", "yes"]).pretrained.backbone
+    for again in (of_ours, keras_hub.models.Backbone.from_preset(folder)):
+        for new, old in zip(again.get_weights(), backbone.get_weights(), strict=True):
+            np.testing.assert_array_equal(new, old)
 
 
 def test_what_no_preset_has_is_refused(source, tmp_path):
