@@ -310,8 +310,8 @@ def features(backbone):
     """Returns what a head reads, as symbolic tensors, whatever the backbone's architecture.
 
     Text: `{"tokens": (batch, length, width), "mask": (batch, length)}`, those of the decoder where there is an encoder
-    too, and `"pooled": (batch, width)` where the backbone has such an output. Image: `{"image": (batch, height, width,
-    channels)}`, or `(batch, patches, channels)`.
+    too, and `"pooled": (batch, width)` where the backbone has such an output, with weights. Image: `{"image": (batch,
+    height, width, channels)}`, or `(batch, patches, channels)`.
 
     Raises: UserError if the backbone has another output than one of tokens or one of an image.
     """
@@ -330,7 +330,7 @@ def features(backbone):
         return {"image": tokens}
     mask = backbone.input.get("padding_mask")
     found = {"tokens": tokens, "mask": keras.ops.ones_like(backbone.input["token_ids"]) if mask is None else mask}
-    if "pooled_output" in outputs:
+    if "pooled_output" in outputs and getattr(backbone, "has_pooler", True):
         found["pooled"] = outputs["pooled_output"]
     return found
 

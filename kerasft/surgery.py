@@ -258,11 +258,25 @@ def forgotten_gradients():
             del ops.gradient_registry._registry[name]
 
 
-def load_backbone(cls, preset, load_weights):
-    """Loads a KerasHub preset as `cls`, a subclass of its own class, which `from_preset` refuses."""
-    from keras_hub.src.utils.preset_utils import get_preset_loader
+def load_backbone(cls, preset, load_weights, has_pooler):
+    """Loads a BERT of Hugging Face as `cls`, a subclass of KerasHub's class, which `from_preset` refuses.
 
-    return get_preset_loader(preset).load_backbone(cls, load_weights)
+    KerasHub's conversion wants a pooler; without one, the layer stays as it is.
+    """
+    from keras_hub.src.utils.preset_utils import get_preset_loader
+    from keras_hub.src.utils.transformers.safetensor_utils import SafetensorLoader
+
+    class Tensors(SafetensorLoader):
+        def port_weight(self, keras_variable, hf_weight_key, hook_fn=None):
+            if has_pooler or not hf_weight_key.startswith("pooler."):
+                super().port_weight(keras_variable, hf_weight_key, hook_fn)
+
+    loader = get_preset_loader(preset)
+    backbone = loader.load_backbone(cls, False, has_pooler=has_pooler)
+    if load_weights:
+        with Tensors(preset) as tensors:
+            loader.converter.convert_weights(backbone, tensors, loader.config)
+    return backbone
 
 
 def preset_file(preset, name):

@@ -26,14 +26,22 @@ class ExactBertBackbone(keras_hub.models.BertBackbone):
 
     KerasHub's own always takes the tanh approximation: 3e-3 off in the last hidden state of a 6-layer model.
 
+    Args:
+        has_pooler: bool. False if the weights came without those of `pooled_output`, which are random then.
+        *args, **kwargs: of KerasHub's.
+
     Source: Devlin et al. 2018, https://arxiv.org/abs/1810.04805; Hendrycks and Gimpel 2016,
         https://arxiv.org/abs/1606.08415.
     """
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args, has_pooler=True, **kwargs):
         super().__init__(*args, **kwargs)
+        self.has_pooler = has_pooler
         for layer in self.transformer_layers:
             hub_blocks.set_feed_forward_activation(layer, keras.activations.gelu)
+
+    def get_config(self):
+        return {**super().get_config(), "has_pooler": self.has_pooler}
 
 
 @keras.saving.register_keras_serializable("kerasft")

@@ -48,7 +48,7 @@ def check(preset):
 
 
 def stored(preset, found):
-    """Returns the shapes of all arrays in the files of weights of a preset, whose `config.json` is `found`.
+    """Returns the names and shapes of all arrays in the files of weights of a preset, whose `config.json` is `found`.
 
     Raises: UserError if one of them is missing, damaged, or declares more than it can hold.
     """
@@ -58,12 +58,11 @@ def stored(preset, found):
     if not (is_keras(found) and file_of(preset, single)):
         listed = file_of(preset, index)
         names = _listed(listed) if listed else names
-    shapes = []
+    arrays = []
     for name in names:
         path = file_of(preset, name) or os.path.join(preset, name)
-        arrays = hdf5.arrays(path, path) if is_keras(found) else safetensors_file.shapes(path)
-        shapes += arrays.values()
-    return shapes
+        arrays += (hdf5.arrays(path, path) if is_keras(found) else safetensors_file.shapes(path)).items()
+    return arrays
 
 
 def _listed(path):

@@ -14,6 +14,7 @@ from kerasft.presets import _building, _files, _tables
 from kerasft.presets.base import Pretrained, image_size_of, import_own_classes, modality_of, unknown
 
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+POOLER = "pooler.dense.weight"
 # Hugging Face's `model_type`s whose tokenizer is BERT's WordPiece.
 WORD_PIECE = ("bert", "distilbert")
 # What `tokenizer_config.json` and `tokenizer.json` call the same of it.
@@ -138,7 +139,7 @@ def _rotary(config):
 
 def _check_size(preset, config):
     """Raises UserError if the config describes more than the weights. Layers of Hugging Face may share theirs."""
-    stored = _files.stored(preset, config)
+    stored = [shape for _, shape in _files.stored(preset, config)]
     configs.check_counts(config, len(stored), preset)
     build = functools.partial(_backbone, preset, config, weights=False)
     _building.check_size(build, stored, preset, tolerance=1 if _files.is_keras(config) else 2)
@@ -153,7 +154,9 @@ def _backbone(preset, config, weights):
     if origin == "bert" and config.get("hidden_act", "gelu") == "gelu":
         from kerasft.presets._bert import ExactBertBackbone
 
-        return surgery.load_backbone(ExactBertBackbone, preset, weights)
+        # Hugging Face saves models that do not read the pooler, such as AutoModelForMaskedLM, without.
+        has_pooler = not weights or any(name.endswith(POOLER) for name, _ in _files.stored(preset, config))
+        return surgery.load_backbone(ExactBertBackbone, preset, weights, has_pooler)
     options = _llama_options(config) if origin == "llama" else {}
     return models.Backbone.from_preset(preset, load_weights=weights, **options)
 

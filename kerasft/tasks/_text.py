@@ -10,7 +10,7 @@ import pandas as pd
 import tensorflow as tf
 
 from kerasft.errors import UserError
-from kerasft.model import encoder_of
+from kerasft.model import encoder_of, features
 from kerasft.pipeline import clean, text
 from kerasft.tasks._head import POOLINGS, PooledHead
 from kerasft.tasks.base import Task
@@ -106,13 +106,20 @@ class TextTask(TextInputs):
         return PooledHead(self.units, reads, pooling, self.dropout)
 
     def reads(self, pretrained):
-        """Returns the names of the features that the head reads, and how it pools them."""
+        """Returns the names of the features that the head reads, and how it pools them. Raises UserError for those of
+        a pooler that the backbone does not have.
+        """
         pooling = self.pooling
         if pooling == "auto":
             # A mean over the tokens needs to know which are padding; without a mask, the first is the one that is not.
             is_masked = "padding_mask" in pretrained.backbone.input
             pooling = "last" if pretrained.causal else "mean" if is_masked else "first"
-        return ("pooled",) if pooling == "pooled" else ("tokens", "mask"), pooling
+        if pooling != "pooled":
+            return ("tokens", "mask"), pooling
+        if "pooled" not in features(pretrained.backbone):
+            others = ", ".join(name for name in POOLINGS if name != "pooled")
+            raise UserError(f"{pretrained.name} has no pooled output; pooling is {others}. Received: pooling='pooled'")
+        return ("pooled",), pooling
 
     def edge_cases(self):
         following = [*EDGE_CASES[1:], EDGE_CASES[0]]

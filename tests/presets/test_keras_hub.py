@@ -8,6 +8,7 @@ import safetensors.numpy
 
 from kerasft import surgery
 from kerasft.errors import UserError
+from kerasft.model import features
 from kerasft.presets import base
 from kerasft.presets import keras_hub as source
 
@@ -52,6 +53,24 @@ def test_damaged_weights_are_told(hugging_face_bert):
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(UserError, match="model.safetensors: not a whole safetensors file.*Received"):
         source.load(str(hugging_face_bert))
+
+
+@pytest.mark.parametrize("prefix", ["", "bert."])
+def test_a_bert_without_a_pooler(hugging_face_bert, prefix, tmp_path):
+    path = hugging_face_bert / "model.safetensors"
+    whole = source.load(str(hugging_face_bert)).backbone
+    tensors = safetensors.numpy.load_file(path)
+    kept = {f"{prefix}{name}": array for name, array in tensors.items() if "pooler" not in name}
+    safetensors.numpy.save_file(kept, path)
+    found = source.load(str(hugging_face_bert))
+    found.backbone.save_to_preset(tmp_path / "preset")
+    found.converter.save_to_preset(tmp_path / "preset")
+    base.write_architecture(found, tmp_path / "architecture")
+    inputs = {name: np.ones((1, 4), int) for name in whole.input}
+    np.testing.assert_array_equal(found.backbone(inputs)["sequence_output"], whole(inputs)["sequence_output"])
+    again = source.load(str(tmp_path / "preset")), base.read_architecture(tmp_path / "architecture")
+    for pretrained in (found, *again):
+        assert features(pretrained.backbone).keys() == {"tokens", "mask"}
 
 
 def test_an_approximate_gelu_stays_approximate(hugging_face_bert):

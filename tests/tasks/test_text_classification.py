@@ -82,6 +82,12 @@ def test_the_head_follows_pooling(tiny_bert, pooling, reads):
     assert ("pooled_dense" in [layer.name for layer in model.layers]) == (pooling == "pooled")
 
 
+def test_a_backbone_without_a_pooler_is_told():
+    roberta = families.make("roberta")
+    with pytest.raises(UserError, match="tiny_roberta has no pooled output; pooling is mean, first, last. Received"):
+        TextClassification(["a", "b"], pooling="pooled").head(roberta)
+
+
 def test_auto_pooling(tiny_bert, tiny_gpt2):
     task = TextClassification(["a", "b"])
     assert task.head(tiny_bert).pooling == "mean"
