@@ -34,13 +34,22 @@ class ClipAfterReduce:
 class RatesByWeight:
     """Mixin for a Keras optimizer: each weight has a learning rate of its own, and decays by it within its update.
 
-    Keras knows one rate for all weights, and decays them before the update, in seven passes over memory.
+    Keras knows one rate for all weights, and decays them before the update, in seven passes over memory. It also counts
+    the updates of all weights together, and so takes the moments of one that learns later than others for old ones.
 
     Attributes:
         factors: dict. `{id(variable): factor}` of weights whose rate is not the optimizer's, but that times a factor.
+        joined: dict. `{id(variable): updates before its first}` of weights that learn later than others.
     """
 
     factors: ClassVar[dict] = {}
+    joined: ClassVar[dict] = {}
+    before = 0  # Updates before the first of the weight that is being updated.
+
+    @property
+    def iterations(self):
+        """The number of updates so far; within that of a weight, of those since it joined."""
+        return super().iterations - self.before if self.before else super().iterations
 
     def _apply_weight_decay(self, variables):
         pass
@@ -57,7 +66,9 @@ class RatesByWeight:
         if kept is not None:
             with tf.control_dependencies([gradient]):  # Sooner, all decayed weights would lie in memory a step long.
                 variable.assign(variable * tf.cast(kept, variable.dtype))
+        self.before = self.joined.get(id(optimized(self, variable)), 0)
         super().update_step(gradient, variable, learning_rate)
+        self.before = 0
 
 
 def with_rates(optimizer, factors):

@@ -79,6 +79,21 @@ def test_adam_slots_are_those_of_the_variable():
     assert not surgery.adam_slots(optimizer, first)[0].numpy().any()
 
 
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "Adamax", "Adafactor", "RMSprop"])
+def test_a_weight_that_joins_later_moves_as_under_a_new_optimizer(name):
+    """Of Keras's own: Adam would take its young moments for old ones, and make its first steps 3 times as long."""
+    later, new = keras.Variable([1.0, -2.0]), keras.Variable([1.0, -2.0])
+    for variable, before in ((later, 100), (new, 0)):
+        optimizer = surgery.with_rates(getattr(keras.optimizers, name)(0.1), {id(variable): 1.0})
+        optimizer.build([variable])
+        optimizer.iterations.assign(before)
+        optimizer.joined = {id(variable): before}
+        for step in range(3):
+            optimizer.apply([tf.constant([1.0 + step, 0.5])])
+        assert int(optimizer.iterations) == before + 3
+    np.testing.assert_allclose(later.numpy(), new.numpy(), rtol=1e-6)
+
+
 @pytest.mark.slow
 def test_forgotten_gradients_frees_the_weights_that_a_graph_reads():
     @tf.custom_gradient

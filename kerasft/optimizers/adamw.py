@@ -1,7 +1,5 @@
 """Adam with decoupled weight decay, clipped by global norm, right on any number of replicas."""
 
-from typing import ClassVar
-
 import keras
 import tensorflow as tf
 
@@ -16,7 +14,6 @@ class _FusedAdam(keras.optimizers.AdamW):
     """Keras's formula in one kernel of TensorFlow, without its temporary copies of each weight."""
 
     scale = None  # Of the gradients, within `apply`, where updates clip.
-    joined: ClassVar[dict] = {}  # `{id(variable): updates before its first}` of weights that learn later than others.
 
     def apply(self, grads, trainable_variables=None):
         # What is the same for all weights is made once: each operation of a graph takes time before the first step.

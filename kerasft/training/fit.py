@@ -196,6 +196,8 @@ def _begin_stage(model, task, span, settings, steps_an_epoch):
         objective.attach(model)
     peak = span.stage.learning_rate or settings.learning_rate
     factors = settings.factors if span.stage.factors is None else span.stage.factors
+    if span.earlier:  # With factors, any optimizer is one that `optimizer.join` can tell what joined when.
+        factors = dict.fromkeys(weights.by_path(model), 1.0) | factors
     settings = dataclasses.replace(settings, learning_rate=peak, factors=factors)
     compile_model(model, task, settings, steps_an_epoch * span.schedule_epochs)
     return joined

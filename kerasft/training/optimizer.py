@@ -130,10 +130,8 @@ def check_callbacks(callbacks, optimizer):
 
 
 def join(optimizer, joined):
-    """Tells an optimizer of ours how many updates it made before each weight, `{id(variable): updates}`, joined."""
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    if hasattr(optimizer, "joined"):
-        optimizer.joined = joined
+    """Tells an optimizer with `factors` how many updates it made before each weight joined, by `id(variable)`."""
+    getattr(optimizer, "inner_optimizer", optimizer).joined = joined
 
 
 def _decays(variable):

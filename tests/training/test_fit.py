@@ -134,10 +134,12 @@ def test_a_stage_that_continues_keeps_moments_and_schedule(session):
         np.testing.assert_array_equal(left.numpy(), right.numpy(), err_msg=left.path)
 
 
-def test_weights_that_join_later_begin_to_count_then(session):
+@pytest.mark.parametrize("optimizer", ["adamw", "adam"])
+def test_weights_that_join_later_begin_to_count_then(session, optimizer):
     made = session()
     applies = methods.LinearProbe().apply, methods.Full().apply, methods.Full().apply
-    train(made, stages=[Stage(str(n), 1, apply, continues=n > 0) for n, apply in enumerate(applies)], optimizer="adamw")
+    stages = [Stage(str(n), 1, apply, continues=n > 0) for n, apply in enumerate(applies)]
+    train(made, stages=stages, optimizer=optimizer)
     head = {id(variable) for variable in made.model.head.weights}
     steps = {id(variable) in head: made.model.optimizer.joined[id(variable)] for variable in made.model.weights}
     assert steps == {True: 0, False: 3}
