@@ -229,12 +229,13 @@ class FineTuner(Adapters):
         directory = run_folder.choose(directory or default, resume, self.recipe, is_default=directory is None)
         training.warn_of_changes(self.model)
         stages = optimizers.stages(self.method, self.model, epochs, self.arguments)
+        can_part = self.strategy is None and are_rows_apart(self.task, self.objectives)
         settings = training.Settings(
             **{name: self.arguments[name] for name in ("optimizer", "schedule", "seed")},
             **optimizers.rates(self.arguments["learning_rate"], self.method, self.model, self.task.modality),
             epochs=epochs,
             batch_size=rows,
-            may_part=batch_size == "auto" and self.strategy is None and are_rows_apart(self.task, self.objectives),
+            may_part=batch_size == "auto" if can_part else None,
             directory=directory,
             save_freq=save_freq,
             lower_rate_on_nan=lower_rate_on_nan,

@@ -21,7 +21,7 @@ def set_checkpointing(model, on):
     Raises: UserError if it is to be and the backbone's blocks are not one layer each.
     """
     _, blocks = weights.blocks(model.backbone_layers)
-    if on and not (blocks and all(len(layers) == 1 for layers in blocks.values())):
+    if on and not _are_whole(blocks):
         raise UserError(
             "gradient_checkpointing needs a transformer, whose blocks are one layer each. "
             f"Received: backbone={model.layers[0].name!r}, {len(blocks)} blocks of several layers"
@@ -31,6 +31,18 @@ def set_checkpointing(model, on):
             block.call = functools.partial(_call, block, block.call)
     for block in surgery.all_layers(model):
         block.is_checkpointed = on
+
+
+def can_start(model):
+    """Returns whether `set_checkpointing` is not at work in a model, and would spare its training memory."""
+    _, blocks = weights.blocks(model.backbone_layers)
+    has_trained = model.frozen is None or model.frozen.blocks < model.frozen.of_blocks
+    is_on = any(getattr(block, "is_checkpointed", False) for block, *_ in blocks.values())
+    return _are_whole(blocks) and has_trained and not is_on
+
+
+def _are_whole(blocks):
+    return bool(blocks) and all(len(layers) == 1 for layers in blocks.values())
 
 
 def _call(block, call, *args, **kwargs):

@@ -113,7 +113,7 @@ def test_a_rate_that_an_object_would_override_is_refused(make_tiny, reviews, tmp
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(("objective", "may_part"), [("r_drop", True), ("mixup", False)])
+@pytest.mark.parametrize(("objective", "may_part"), [("r_drop", True), ("mixup", None)])
 def test_rows_that_meet_are_not_parted(make_tiny, reviews, tmp_path, monkeypatch, objective, may_part):
     class Asked(Exception):
         pass

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from kerasft import steps, surgery, weights
+from kerasft import remat, steps, surgery, weights
 from kerasft.errors import Diverged, UserError
 from kerasft.pipeline import batching
 from kerasft.training import checkpoint, features, optimizer, store
@@ -33,7 +33,8 @@ class Settings:
         rates: dict. `{path: rate}` of the weights that have a peak of their own, the same in each stage.
         lower_rate_on_nan: bool. Whether training that diverges goes on from the last checkpoint at a tenth of the rate.
         rate_factor: float. Of all learning rates; below 1 after it did so, which happens once.
-        may_part: bool. Whether a batch is computed in parts where memory is too short for all its rows.
+        may_part: bool or None. Whether a batch is computed in parts where memory is too short for all its rows; None
+            where that would not be the same training.
         digest: str or None. Of the training examples: an interrupted run goes on with the same alone.
     """
 
@@ -51,7 +52,7 @@ class Settings:
     rates: dict = dataclasses.field(default_factory=dict)
     lower_rate_on_nan: bool = False
     rate_factor: float = 1.0
-    may_part: bool = False
+    may_part: bool | None = False
     digest: str | None = None
 
 
@@ -248,7 +249,7 @@ def _rows_at_once(model, examples, settings):
     try:
         found = steps.rows_that_fit(model, batching.dataset(examples, lambda: widest, extras=_extras(model.objectives)))
     except tf.errors.ResourceExhaustedError as error:
-        raise _out_of_memory(error, settings) from error
+        raise _out_of_memory(error, model, settings, rows=1) from error
     if found:
         what = f"Memory is short: of the {settings.batch_size} rows of a batch, {found} are computed at once."
         warnings.warn(what, stacklevel=2)
@@ -272,18 +273,32 @@ def _train(model, data, settings, callbacks, epochs, done=0):
             verbose=0,
         )
     except tf.errors.ResourceExhaustedError as error:
-        raise _out_of_memory(error, settings) from error
+        raise _out_of_memory(error, model, settings, model.rows_at_once or settings.batch_size) from error
 
 
-def _out_of_memory(error, settings):
-    """Returns the error that names what needs less memory, what changes the result least first."""
-    parts = "" if settings.may_part or settings.replicas > 1 else "batch_size='auto', which is the same training; "
-    half = max(settings.batch_size // 2, 1)
-    return UserError(
-        f"Out of memory ({error.message[:120]}). What needs less: {parts}batch_size={half}; "
-        "precision='mixed_bfloat16'; gradient_checkpointing=True; a smaller sequence_length or image_size; a method "
-        f"that trains fewer weights, such as lora. Received: batch_size={settings.batch_size}"
-    )
+def _out_of_memory(error, model, settings, rows):
+    less = "; ".join(_needing_less(model, settings, rows))
+    given = "'auto'" if settings.may_part else settings.batch_size
+    return UserError(f"Out of memory ({error.message[:120]}). What needs less: {less}. Received: batch_size={given}")
+
+
+def _needing_less(model, settings, rows):
+    """Yields what would need less memory than a training with so many rows at once, what changes it least first."""
+    if settings.may_part is False:
+        yield "batch_size='auto', which is the same training"
+    if half := rows // 2 // settings.replicas * settings.replicas:
+        yield f"batch_size={half}"
+    if settings.precision == "float32":
+        yield "precision='mixed_bfloat16'"
+    if remat.can_start(model):
+        yield "gradient_checkpointing=True"
+    if isinstance(model.input, dict):
+        yield "a smaller sequence_length"
+    elif None in model.input.shape[1:3]:
+        yield "a smaller image_size"
+    if 2 * weights.count(model.trainable_variables) > weights.count(model.weights):
+        yield "a method that trains fewer weights, such as lora"
+    yield "a smaller backbone"
 
 
 def _go_on(model, span, saved, begin, joined):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasft import methods
+from kerasft import methods, remat
 from kerasft.errors import UserError
 from kerasft.methods.base import Stage
 from kerasft.training import fit as training
@@ -188,3 +188,22 @@ def test_out_of_memory_names_what_needs_less(session):
     expected = r"Out of memory .*batch_size='auto'.*batch_size=4;.*Received: batch_size=8"
     with pytest.raises(UserError, match=expected):
         train(session(), lambda: [Huge()])
+
+
+def test_what_needs_less_memory_is_named_where_it_helps(session):
+    made = session()
+
+    def less(rows, **changes):
+        return list(training._needing_less(made.model, settings(made, **changes), rows))
+
+    assert less(8) == [
+        *("batch_size='auto', which is the same training", "batch_size=4", "precision='mixed_bfloat16'"),
+        *("gradient_checkpointing=True", "a smaller sequence_length"),
+        *("a method that trains fewer weights, such as lora", "a smaller backbone"),
+    ]
+    assert less(6, may_part=None, replicas=2)[0] == "batch_size=2"
+    made.model.choose(methods.LinearProbe().apply)
+    assert less(1, may_part=True, precision="mixed_float16") == ["a smaller sequence_length", "a smaller backbone"]
+    made.model.choose(methods.Full().apply)
+    remat.set_checkpointing(made.model, on=True)
+    assert less(1, may_part=None)[:2] == ["precision='mixed_bfloat16'", "a smaller sequence_length"]
