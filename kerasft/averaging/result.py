@@ -55,6 +55,7 @@ class Average:
                 "The runs trained BatchNorm, whose statistics must be estimated again for averaged weights: give the "
                 "training data. Received: train=None"
             )
+        self.calibrates = any(name.startswith("val_") for name in runs.first.history)  # As `fit` did.
         given = dict(zip(("validation", "shifted"), data, strict=True))
         prepare = self.tuner.task.prepare
         self.frames = {name: prepare(data_sources.load(d)) for name, d in given.items() if d is not None}
@@ -68,8 +69,14 @@ class Average:
             batch_statistics.estimate(self.tuner.model, lambda: self.tuner.batches(self.train, training=True))
 
     def scores(self):
-        """Returns `{"validation": Estimate, "shifted": Estimate}` of what is in the model."""
-        self.evaluations = {name: self.tuner._evaluate(frame) for name, frame in self.frames.items()}
+        """Returns `{"validation": Estimate, "shifted": Estimate}` of what is in the model.
+
+        What decoding needs to know, if `fit` chose it on validation data, is chosen for it first.
+        """
+        self.evaluations = {
+            name: self.tuner._evaluate(frame, calibrate=self.calibrates and name == "validation")
+            for name, frame in self.frames.items()
+        }
         return {name: evaluation.metrics[self.metric] for name, evaluation in self.evaluations.items()}
 
     @property

@@ -10,7 +10,7 @@ from kerasft.inspection import run, safetensors_file
 
 OWN = {*recipes.parameters(FineTuner), *recipes.parameters(FineTuner.fit)}
 # Arguments of tasks that change how a run is trained, not what its model computes.
-TRAINING_ONLY = ("dropout", "columns", "threshold")  # Chosen after training; that of the first run is kept.
+TRAINING_ONLY = ("dropout", "columns", "threshold")  # The last is chosen after training, see `Average.scores`.
 
 
 class Runs:

@@ -12,6 +12,7 @@ from kerasft.averaging import greedy_soup, uniform_soup
 from kerasft.averaging import result as averages
 from kerasft.errors import UserError
 from kerasft.evaluation.bootstrap import Estimate
+from kerasft.pipeline import answers
 from tests.averaging.conftest import ROWS
 
 TEXTS = [row["text"] for row in ROWS]
@@ -124,6 +125,25 @@ def test_statistics_of_batch_norm_are_those_of_the_averaged_weights(make_run, ma
     seen = before(batch).numpy()
     np.testing.assert_allclose(layer.moving_mean.numpy(), seen.mean(axis=(0, 1, 2)), rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(layer.moving_variance.numpy(), seen.var(axis=(0, 1, 2)), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("history", [{"loss": [1.0]}, {"loss": [1.0], "val_loss": [1.0]}], ids=["given", "chosen"])
+def test_the_threshold_of_answers_is_chosen_anew_if_fit_chose_it(preset, tmp_path, history):
+    answer = {"text": "great", "start": 13}
+    rows = [{"question": "the film ?", "context": "the film was great .", "answers": [answer]}]
+    rows += [{"question": "the actor ?", "context": "the film was good .", "answers": []}]
+    tuner = kerasft.FineTuner("question_answering", preset, "linear_probe", no_answer=True, threshold=77.0)
+    runs = []
+    for seed in range(2):
+        for variable in tuner.model.head.weights:
+            variable.assign(np.random.default_rng(seed).normal(size=variable.shape))
+        tuner.history = history
+        runs.append(str(tmp_path / f"run{seed}"))
+        tuner.save(runs[-1])
+    soup = kerasft.load(uniform_soup(runs, tmp_path / "soup", rows).directory)
+    frame = soup.frames(rows)[0]
+    chosen = answers.best_threshold(soup.task.targets(frame), soup.outputs(frame))
+    assert soup.task.threshold == pytest.approx(chosen if "val_loss" in history else 77.0)
 
 
 @pytest.mark.parametrize(
