@@ -15,8 +15,10 @@ def write(tuner, path):
 
     PEFT keeps a trained head under the name it has in one of transformers' classifiers. None of these is ours, which
     averages the tokens where BERT's has a pooler, or has a bias where Llama's has none. So the head is a file of its
-    own beside the adapter, which PEFT ignores: `head.safetensors`, a `torch.nn.Linear`'s `weight` and `bias`, whose
-    metadata say what it reads (`pooling`) and which class is which (`labels`, JSON).
+    own beside the adapter, which PEFT ignores: `head.safetensors`, a `torch.nn.Linear`'s `weight` and `bias`, and what
+    else it has under our names, such as the `pairs` of a chain, which count 50 times. The metadata say which of our
+    heads it is (`head`), what it reads (`pooling`), which class is which (`labels`, JSON), and the task's arguments
+    (`task`, JSON), such as the mean and the deviation by which a regression's outputs are scaled.
 
     Args:
         tuner: FineTuner of method lora, on a BERT, RoBERTa, DistilBERT, Llama, SmolLM2, Mistral or Qwen2.
@@ -85,11 +87,14 @@ def _named(tuner):
 def _write_head(tuner, path):
     from safetensors.numpy import save_file
 
-    head = tuner.model.head
-    if not hasattr(head, "logits"):
+    head, task = tuner.model.head, tuner.task
+    arrays = {variable.path.removeprefix(f"{head.name}/"): variable.numpy() for variable in head.weights}
+    if not arrays:
         return
-    arrays = {"weight": _transposed(head.logits.kernel.numpy()), "bias": head.logits.bias.numpy()}
-    save_file(arrays, path, metadata={"pooling": str(head.pooling), "labels": json.dumps(tuner.task.labels)})
+    if hasattr(head, "logits"):
+        arrays |= {"weight": _transposed(arrays.pop("logits/kernel")), "bias": arrays.pop("logits/bias")}
+    metadata = {"head": type(head).__name__, "pooling": str(head.pooling), "labels": json.dumps(task.labels)}
+    save_file(arrays, path, {**metadata, "task": json.dumps(task.get_config(), default=str)})
 
 
 def _base(backbone):

@@ -85,7 +85,25 @@ def test_the_head_is_a_linear_layer_beside_it(tiny_bert, tmp_path):
     features = RANDOM.normal(size=(3, 16)).astype("float32")
     np.testing.assert_allclose(features @ head["weight"].T + head["bias"], tuner.model.head.logits(features), atol=1e-6)
     with safe_open(path, "numpy") as file:
-        assert file.metadata() == {"pooling": "mean", "labels": '["no", "yes"]'}
+        metadata = file.metadata()
+    assert {name: metadata[name] for name in ("head", "pooling", "labels")} == {
+        **{"head": "PooledHead", "pooling": "mean", "labels": '["no", "yes"]'}
+    }
+
+
+def test_all_that_a_head_has_is_beside_it(make_tiny, tmp_path):
+    arguments = {"token_classification": {"labels": ["O", "B-A", "I-A"], "crf": True}}
+    arguments |= {"text_regression": {"mean": 3.0, "deviation": 2.0}, "zero_shot_classification": {"labels": LABELS}}
+    expected = {"token_classification": {"pairs"}, "text_regression": set()}
+    for task, given in arguments.items():
+        tuner = FineTuner(task, make_tiny("bert"), "lora", **given)
+        tuner.export(tmp_path / task, format="peft")
+        path = tmp_path / task / "head.safetensors"
+        names = {"weight", "bias"} | expected[task] if task in expected else {"vectors", "bias"}
+        assert set(load_file(path)) == names
+        with safe_open(path, "numpy") as file:
+            told = json.loads(file.metadata()["task"])
+        assert {name: told[name] for name in given} == given
 
 
 @pytest.mark.parametrize("options", [{}, {"use_dora": True}, {"scale_by_root": True, "layers": ALL}])
