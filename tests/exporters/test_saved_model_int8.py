@@ -4,6 +4,7 @@ import keras
 import keras_hub
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import kerasft
 from benchmarks.export_parity import fresh_answers
@@ -63,6 +64,19 @@ def test_a_quarter_of_the_room_and_nearly_the_same_answers(make_tiny, capfd, tmp
     line = next(line for line in capfd.readouterr().err.splitlines() if line.startswith("Beside float32"))
     assert "scores differs by at most 0.0" in line
     assert f"label is another in 0 of {len(TEXTS)}" in line
+
+
+def test_another_number_of_spans_is_no_failure():
+    before = {"label": tf.constant([["PER"], ["LOC"]]), "start": tf.constant([[3], [0]]), "score": tf.ones((2, 1))}
+    after = {"label": tf.constant([["PER", ""], ["LOC", "LOC"]]), "start": tf.constant([[3, -1], [0, 9]])}
+    line = saved_model_int8._difference(before, {**after, "score": tf.ones((2, 2))})
+    assert line == "Beside float32, on the samples of the run: label is another in 1 of 2; start is another in 1 of 2."
+
+
+def test_a_row_with_several_other_answers_counts_once():
+    before, after = ({"answers": tf.constant([["a", "b", "c"], ["d", "e", last]])} for last in ("f", "g"))
+    after["answers"] = tf.reverse(after["answers"], [1])
+    assert "answers is another in 2 of 2." in saved_model_int8._difference(before, after)
 
 
 @pytest.mark.parametrize("name", ["efficientnet", "vit"])
