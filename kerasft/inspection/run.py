@@ -82,10 +82,11 @@ def _check_manifest(found, path):
 
 
 def _made_of(directory):
-    """Yields the names of all files in the folders that are read as a whole."""
+    """Yields the names of all files, and links to folders, in the folders that are read as a whole."""
     for folder in FOLDERS:
-        for root, _, names in os.walk(os.path.join(directory, folder)):
-            yield from (os.path.relpath(os.path.join(root, name), directory) for name in names)
+        for root, folders, names in os.walk(os.path.join(directory, folder)):
+            links = [name for name in folders if os.path.islink(os.path.join(root, name))]
+            yield from (os.path.relpath(os.path.join(root, name), directory) for name in (*names, *links))
 
 
 def _stays_inside(name):

@@ -130,6 +130,17 @@ def _link_of_folder(run):
     (run / "architecture").symlink_to(run.parent / "outside")
 
 
+def _link_of_assets(run):
+    assets = run / "architecture" / "assets"
+    assets.rename(run.parent / "outside")
+    assets.symlink_to(run.parent / "outside")
+
+    def unnamed(manifest):
+        manifest["sha256"] = {name: d for name, d in manifest["sha256"].items() if "/assets/" not in name}
+
+    change_json(run / "manifest.json", unnamed)
+
+
 def _pipe(run):
     (run / "weights.safetensors").unlink()
     os.mkfifo(run / "weights.safetensors")
@@ -178,6 +189,7 @@ TREES = {
     "manifest that is a link to a device": _link("manifest.json", "/dev/zero"),
     "recipe that is a link within": _link_within,
     "architecture that is a link": _link_of_folder,
+    "assets that are a link and not named": _link_of_assets,
     "weights that are a pipe": _pipe,
     "sample of an odd name": _sample,
     "sample that is no text": _sample_bytes,
