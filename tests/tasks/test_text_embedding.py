@@ -121,7 +121,15 @@ def test_unusable_rows_are_refused(row, part):
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"low": 1.0}, {"low": 2.0, "high": 1.0}, {"temperature": 0}, {"sizes": []}, {"sizes": [0]}, {"sizes": 64}],
+    [
+        {"low": 1.0},
+        {"low": 2.0, "high": 1.0},
+        {"temperature": 0},
+        {"sizes": []},
+        {"sizes": [0]},
+        {"sizes": 64},
+        {"pair": True},
+    ],
 )
 def test_unusable_arguments_are_refused(arguments):
     with pytest.raises(UserError, match="Received:"):
