@@ -53,7 +53,8 @@ def read(split="train", target="label"):
     if split not in SPLITS:
         raise UserError(f"film_snippets has the splits train and test.{nearest(split, SPLITS)} Received: {split=}")
     if target not in TARGETS:
-        raise UserError(f"film_snippets has the targets label and value.{nearest(target, TARGETS)} Received: {target=}")
+        known = ", ".join(TARGETS)
+        raise UserError(f"film_snippets has the targets {known}.{nearest(target, TARGETS)} Received: {target=}")
     folder = cache.folder() / "data" / "film_snippets_rated"
     if not folder.is_dir():
         _make(folder)

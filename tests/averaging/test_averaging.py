@@ -1,3 +1,4 @@
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +13,7 @@ from kerasft.errors import UserError
     [
         ("gredy", ["a", "b"], None, "Did you mean 'greedy'"),
         ("uniform", ["a", "b"], 0.5, "alpha is of wise_ft alone"),
-        ("wise_ft", ["a", "b"], None, "wise_ft takes one run.* Received: a, b"),
+        ("wise_ft", ["a", Path("b")], None, "wise_ft takes one run.* Received: a, b"),
     ],
 )
 def test_what_does_not_go_together(how, runs, alpha, message):

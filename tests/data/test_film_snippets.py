@@ -60,7 +60,9 @@ def test_values_are_the_ratings_of_all_sentences(wheels):
     assert list(train.columns) == ["text", "value"] and not set(train["text"]) & set(test["text"])
     values = dict(zip([*train["text"], *test["text"]], map(float, [*train["value"], *test["value"]]), strict=True))
     assert values == {text: rating for rating, text in ROWS + ODD if text != "said twice"}
-    with pytest.raises(UserError, match="Did you mean 'value'.*Received: target='values'"):
+    with pytest.raises(
+        UserError, match="the targets label, value, both. Did you mean 'value'.*Received: target='values'"
+    ):
         film_snippets.read(target="values")
 
 
