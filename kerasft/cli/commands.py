@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from kerasft import recipe as recipes
+from kerasft import registry
 from kerasft.cli.quiet import load_tensorflow
 from kerasft.errors import Interrupted, UserError, nearest
 
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 
 INTERRUPTED = 75  # That of a temporary failure, so that whoever runs the machine starts the command again.
+FORMATS = ", ".join(registry.names("exporters"))
 DATA = "A path, or a source with its arguments: '{name: csv, path: x.txt, separator: \";\"}'."
 DataArgument = Annotated[str, typer.Argument(metavar="DATA", help=DATA)]
 DataOption = Annotated[str | None, typer.Option(metavar="DATA", help=f"Examples in place of INPUT. {DATA}")]
@@ -79,7 +81,7 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, as when piped.")] = False,
     csv: Annotated[str | None, typer.Option(metavar="FILE", help="Write a new CSV file instead.")] = None,
 ):
-    """Answer for texts or images, with label and score."""
+    """Answer for texts or images what the run's task answers: label and score, number, entities, text."""
     if bool(inputs) == bool(data):
         raise UserError(f"Give inputs or --data, one of the two. Received: inputs={inputs or []}, data={data!r}")
     tuner = _loaded(run)
@@ -111,14 +113,14 @@ def chat(run: Run):
 @app.command(epilog="Example: kerasft export saved_models/reviews saved_models/reviews/export/1")
 def export(
     run: Run,
-    path: Annotated[str, typer.Argument(metavar="PATH", help="Numbered version folder; must not exist.")],
-    format: Annotated[str, typer.Option(metavar="NAME", help="A file of kerasft/exporters/.")] = "saved_model",
+    path: Annotated[str, typer.Argument(metavar="PATH", help="New folder; of a SavedModel a numbered one.")],
+    format: Annotated[str, typer.Option(metavar="NAME", help=f"One of {FORMATS}.")] = "saved_model",
 ):
-    """Write the model with its preprocessing for serving, and check it."""
+    """Write the model for serving, with its preprocessing, and check it; or its backbone or LoRA for others."""
     tuner = _loaded(run)
     tuner.export(path, format)
     print(f"exported  {path}")
-    if format == "saved_model":
+    if format.startswith("saved_model"):
         from kerasft.serving import tf_serving
 
         print(tf_serving.instructions(path, tuner.task))

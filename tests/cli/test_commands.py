@@ -79,6 +79,8 @@ def test_fit_evaluate_predict_export(kerasft, files, tmp_path, reviews):
     assert code == 0
     assert out.startswith("exported  saved_models/r/export/1\ndocker run ")
     assert kerasft("export", "saved_models/r", "saved_models/r/export/1")[0] == 2
+    code, out, _ = kerasft("export", "saved_models/r", "saved_models/r/export/2", "--format", "saved_model_int8")
+    assert (code, out.startswith("exported  saved_models/r/export/2\ndocker run ")) == (0, True)
 
 
 def test_a_terminal_gets_a_table(kerasft, monkeypatch):
