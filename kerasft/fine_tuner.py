@@ -32,8 +32,9 @@ class FineTuner(Adapters):
 
     Args:
         task: str, dict or `Task`. A file of `kerasft/tasks/`, such as `"text_classification"`.
-        backbone: str or `Pretrained`. A KerasHub preset, `kaggle://…`, `hf://…`, `keras_cv:…`, `applications:…`,
-            `starter:…`, a local folder, or a `.keras` or `.h5` file; `kerasft presets` lists those with a name.
+        backbone: str, path, `Pretrained` or functional `keras.Model` of images. A KerasHub preset, `kaggle://…`,
+            `hf://…`, `keras_cv:…`, `applications:…`, `starter:…`, a local folder, or a `.keras` or `.h5` file;
+            `kerasft presets` lists those with a name.
         method: str, dict or `Method`. A file of `kerasft/methods/`.
         objectives: sequence of str, dict or `Objective`. Loss terms beyond the task's.
         learning_rate: float, dict or None. Peak; None is the method's default. A dict gives some weights their own, by
@@ -46,7 +47,7 @@ class FineTuner(Adapters):
             compute the rest again: the same gradients, less memory, more time.
         distribution: None, `"auto"`, `"mirrored"`, `"tpu"`, dict or `tf.distribute.Strategy`.
         seed: int. Fixes the head's first weights, dropout, the split and the order of the data.
-        name: str or None. Of the run folder under `saved_models/`.
+        name: str or None. Of the run folder under `saved_models/`; None is made of task, backbone and method.
         **task_arguments: of the task, such as `labels=[…]`, `pair=True`, `sequence_length=128`, `image_size=96`.
 
     Raises: UserError for an unknown name or argument, all of them in one message.
@@ -194,11 +195,12 @@ class FineTuner(Adapters):
             validation_split: float from 0 to 1. Share of `data` to validate on, stratified by label.
             max_bad_rows: float from 0 to 1. Rows that cannot be used, up to this share of `data` and of
                 `validation_data`, are left out and listed in `quarantine.csv` of the run folder; more are refused.
-            epochs: int. batch_size: int, rows of an update on all devices together; or `"auto"`: 32, of which so many
+            epochs: int. batch_size: int, rows of an update on all devices together; or `"auto"`: 32, of which as many
                 are computed at once as the memory of one device allows, for the same gradients.
             callbacks: sequence of str, dict or `keras.callbacks.Callback`. Names are files of `kerasft/callbacks/`,
-                such as `"ema"`; they act after kerasft's own.
-            directory: path of the run folder, or None for `saved_models/<name>`.
+                such as `"ema"`. Averages act before kerasft's own, others after them; an `EarlyStopping` or
+                `TensorBoard` takes the place of kerasft's.
+            directory: path of the run folder, or None for `saved_models/<name>`, with a number if that is taken.
             resume: str. `"auto"` goes on where an interrupted run in `directory` was, and ends in the same bits as if
                 nothing had happened; `"never"` starts anew in a folder beside it, `<directory>-2`.
             save_freq: int. Steps between two savings of that state within an epoch; it is saved after epochs, too, if
@@ -297,7 +299,7 @@ class FineTuner(Adapters):
     # === Using it ===
 
     def evaluate(self, data):
-        """Returns `{metric: Estimate(value, low, high)}` with 95 % bootstrap intervals.
+        """Returns `{metric: Estimate(value, low, high)}` with 95 % bootstrap intervals, for data as `fit` takes them.
 
         Where the run has a folder, `metrics.json` and `report.html` in it are those of the latest evaluation.
         """
@@ -370,10 +372,12 @@ class FineTuner(Adapters):
         """Writes the model with its preprocessing and label names for serving, and checks it against `predict`.
 
         Args:
-            path: str. Numbered version folder, such as `saved_models/reviews/1`; must not exist.
-            format: str. A file of `kerasft/exporters/`.
+            path: path, which must not exist. Of a SavedModel a numbered version folder: `saved_models/reviews/1`.
+            format: str. A file of `kerasft/exporters/`, such as `"saved_model_int8"`, `"preset"` or `"peft"`.
 
         Returns: the path.
+        Raises: UserError if something is there, or the model cannot be had in this format; RuntimeError if the export
+            answers otherwise than `predict`, and nothing is left of it.
         """
         registry.find("exporters", format, "write")(self, os.fspath(path))
         return path

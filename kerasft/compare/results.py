@@ -23,7 +23,7 @@ class Row:
         difference: kerasft.compare.statistics.Difference or None. To the baseline, over the seeds that both have.
         p: float or None. That of the difference, adjusted for the number of variants.
         verdict: str. `"higher"`, `"lower"`, or `"="` where chance may be all; empty for the baseline.
-        figures: dict. Means over the seeds of `trained_weights`, `learning_rate`, `training_seconds`,
+        figures: dict. Medians over the seeds of `trained_weights`, `learning_rate`, `training_seconds`,
             `peak_memory_mb` and `weights_mb`; None where it is not known.
     """
 

@@ -10,8 +10,7 @@ from kerasft.methods.base import Method
 class IA3(Method):
     """Trains a factor for each key, value and feed-forward activation, and the head.
 
-    The fewest weights of all methods that reach into the backbone, and no cost in an export, whose kernels have the
-    factors in them.
+    Very few weights, and no cost in an export, whose kernels have the factors in them.
 
     Args:
         outputs: str. Regular expression searched in `layer.path` of Dense and EinsumDense layers, whose outputs are

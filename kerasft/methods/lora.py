@@ -21,7 +21,7 @@ class LoRA(Method):
     """Trains a low-rank update of chosen kernels, and the head; everything else stays frozen.
 
     Adds `rank * (d_in + d_out)` weights a kernel, and no cost in an export, which has them in the kernel. Needs little
-    memory for gradients and optimizer, and some hundred kilobytes on disk for each task.
+    memory for gradients and optimizer, and a megabyte or a few on disk for each task.
 
     Args:
         rank: int, 1 or more. Inner width of the update.

@@ -13,7 +13,7 @@ from kerasft.methods.base import Method
 class PromptTuning(Method):
     """Trains the embeddings of some tokens in front of each text, and the head.
 
-    The fewest weights there are. Weak on small backbones; nears `full` only from a billion weights on.
+    Very few weights. Weak on small backbones; nears `full` only from a billion weights on.
 
     Args:
         length: int, 1 or more. Tokens in front; they count towards `sequence_length`.

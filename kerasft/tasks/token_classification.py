@@ -17,9 +17,9 @@ from kerasft.tasks._text import EDGE_CASES, TextInputs, check_sequence_length, t
 class TokenClassification(TextInputs):
     """Finds spans in texts and says what they are: names, dates, doses; or labels every word.
 
-    Data are words with a tag each (`tokens`, `tags`), in any of the schemes IOB1, IOB2 and BIOES, or whole texts with
-    spans (`text`, `spans`), each `{"start": …, "end": …, "label": …}` in characters. Tags without letters, as parts of
-    speech have, make each word a span of its own, but for `O`. Texts longer than the model reads are cut into
+    Data are words with a tag each (`tokens`, `tags`), in any of the schemes IOB1, IOB2, BIOES and BILOU, or whole texts
+    with spans (`text`, `spans`), each `{"start": …, "end": …, "label": …}` in characters. Tags without letters, as
+    parts of speech have, make each word a span of its own, but for `O`. Texts longer than the model reads are cut into
     overlapping windows.
 
     Args:
