@@ -1,5 +1,6 @@
 """The interface: what `fit` refuses before anything is loaded, what a run leaves, and how it goes on."""
 
+import importlib
 import json
 import os
 import shutil
@@ -219,7 +220,8 @@ def test_what_is_frozen_by_hand_is_saved_and_told(make_tiny, reviews, tmp_path, 
 def test_the_rate_of_an_object_is_stated(make_tiny, reviews, tmp_path, monkeypatch, arguments, stated):
     logs = {}
     tuner = FineTuner("text_classification", make_tiny("bert"), **arguments)
-    monkeypatch.setattr("kerasft.callbacks.tensorboard.flat", lambda hparams: logs.update(hparams) or {})
+    board = importlib.import_module("kerasft.callbacks.tensorboard")  # As an attribute it may be the class.
+    monkeypatch.setattr(board, "flat", lambda hparams: logs.update(hparams) or {})
     tuner.fit(reviews, epochs=1, batch_size=8, directory=tmp_path / "run")
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert manifest["facts"]["learning rate"] == logs["learning_rate"] == stated
