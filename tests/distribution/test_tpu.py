@@ -10,7 +10,10 @@ def test_without_a_tpu_there_is_a_user_error():
         tpu.strategy()
 
 
-def test_it_connects_in_order(monkeypatch):
+@pytest.mark.parametrize(
+    ("address", "attached", "connected"), [("local", [], "local"), (None, ["TPU:0"], "local"), (None, [], "")]
+)
+def test_it_connects_in_order(monkeypatch, address, attached, connected):
     """There is no TPU here: this shows only that the steps of TensorFlow's guide are taken, in its order."""
     calls = []
 
@@ -21,9 +24,10 @@ def test_it_connects_in_order(monkeypatch):
     monkeypatch.setattr(tf.config, "experimental_connect_to_cluster", record("connect"))
     monkeypatch.setattr(tf.tpu.experimental, "initialize_tpu_system", record("initialize"))
     monkeypatch.setattr(tf.distribute, "TPUStrategy", record("strategy"))
-    assert tpu.strategy("local") == "strategy"
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: attached)
+    assert tpu.strategy(address) == "strategy"
     assert calls == [
-        ("resolver", (), {"tpu": "local"}),
+        ("resolver", (), {"tpu": connected}),
         ("connect", ("resolver",), {}),
         ("initialize", ("resolver",), {}),
         ("strategy", ("resolver",), {}),
