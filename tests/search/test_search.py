@@ -110,7 +110,7 @@ def test_hyperband_knows_the_most_epochs(recipe, tmp_path, fits):
     assert not (tmp_path / "s").exists()
 
 
-@pytest.mark.parametrize(("epochs", "first", "needed"), [(3, 3, 3), (9, 9, 10)])
+@pytest.mark.parametrize(("epochs", "first", "needed"), [(3, 3, 3), pytest.param(9, 9, 10, marks=pytest.mark.slow)])
 def test_hyperband_can_end_its_first_rung_or_does_not_begin(recipe, tmp_path, fits, epochs, first, needed):
     recipe |= {"epochs": epochs, "method": "full"}
     rates = [1e-4 * (1 + number) for number in range(needed)]
