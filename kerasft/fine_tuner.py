@@ -379,7 +379,8 @@ class FineTuner(Adapters):
         Raises: UserError if something is there, or the model cannot be had in this format; RuntimeError if the export
             answers otherwise than `predict`, and nothing is left of it.
         """
-        registry.find("exporters", format, "write")(self, os.fspath(path))
+        with surgery.forgotten_gradients():
+            registry.find("exporters", format, "write")(self, os.fspath(path))
         return path
 
     @staticmethod

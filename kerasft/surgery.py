@@ -269,6 +269,17 @@ def forgotten_gradients():
             del ops.gradient_registry._registry[name]
 
 
+def leave_to_dataset(*functions):
+    """Has a `tf.data.Dataset` alone keep the plain functions that it calls by `tf.numpy_function`.
+
+    TensorFlow keeps them with its default graph, for ever, and with them the data, and the models that these lead to.
+    """
+    kept = getattr(tf.compat.v1.get_default_graph(), "_py_funcs_used_in_graph", [])
+    for function in functions:
+        with contextlib.suppress(ValueError):
+            kept.remove(function.ag_dnc_wrapper__)
+
+
 def load_backbone(cls, preset, load_weights, has_pooler):
     """Loads a BERT of Hugging Face as `cls`, a subclass of KerasHub's class, which `from_preset` refuses.
 

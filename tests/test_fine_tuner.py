@@ -1,9 +1,11 @@
 """The interface: what `fit` refuses before anything is loaded, what a run leaves, and how it goes on."""
 
+import gc
 import importlib
 import json
 import os
 import shutil
+import weakref
 from pathlib import Path
 
 import keras
@@ -334,3 +336,23 @@ def test_inputs_need_no_mapped_names(make_tiny):
     tuner = FineTuner("text_classification", make_tiny("bert"), labels=LABELS, columns=columns)
     scores = tuner.predict(["a good film"])["scores"]
     np.testing.assert_array_equal(tuner.predict([{"review": "a good film"}])["scores"], scores)
+
+
+def test_a_fit_a_prediction_and_an_export_leave_nothing_in_memory(make_tiny, reviews, tmp_path):
+    """TensorFlow keeps what its operations call and custom gradients, and by them data, weights and optimizers."""
+
+    def use():
+        tuner = FineTuner("text_classification", make_tiny("bert"), labels=LABELS)
+        tuner.fit(reviews[4:], validation_data=reviews[:4], epochs=1, batch_size=8, directory=tmp_path / "run")
+        tuner.predict(["a good film"])
+        tuner.export(tmp_path / "1")
+        return weakref.ref(tuner.model)
+
+    def graphs():
+        gc.collect()
+        return sum(type(found).__name__ == "FuncGraph" for found in gc.get_objects())
+
+    before = graphs()
+    model = use()
+    assert graphs() <= before
+    assert model() is None

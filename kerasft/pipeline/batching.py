@@ -5,6 +5,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
+from kerasft import surgery
 from kerasft.errors import UserError
 from kerasft.pipeline.text import quiet_options
 
@@ -147,6 +148,7 @@ def dataset(examples, batches, replicas=1, batch_size=None, count=None, extras=N
     if count is not None:
         rows = rows.apply(tf.data.experimental.assert_cardinality(count))
     made = rows.map(gather).map(finish, num_parallel_calls=2)
+    surgery.leave_to_dataset(plan, make)
     return made.prefetch(2).with_options(quiet_options())
 
 

@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from kerasft import surgery
 from kerasft.pipeline.text import quiet_options
 
 
@@ -18,12 +19,14 @@ class Waiting:
         """Returns the same `tf.data.Dataset`, counted; it must be the last stage, which nothing fetches ahead from."""
         now = tf.data.Dataset.range(1).repeat().map(lambda _: tf.timestamp())
 
+        def add(seconds):
+            self.seconds += float(seconds)
+
         def count(asked, batch, given):
-            with tf.control_dependencies([tf.numpy_function(self._add, [given - asked], [])]):
+            with tf.control_dependencies([tf.numpy_function(add, [given - asked], [])]):
                 return tf.nest.map_structure(tf.identity, batch)
 
         # The elements of a zip are made one after the other.
-        return tf.data.Dataset.zip(now, tf.data.Dataset.zip(dataset), now).map(count).with_options(quiet_options())
-
-    def _add(self, seconds):
-        self.seconds += float(seconds)
+        made = tf.data.Dataset.zip(now, tf.data.Dataset.zip(dataset), now).map(count).with_options(quiet_options())
+        surgery.leave_to_dataset(add)
+        return made

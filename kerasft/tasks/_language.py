@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from kerasft import deltas, quantization, registry
+from kerasft import deltas, quantization, registry, surgery
 from kerasft.errors import UserError
 from kerasft.pipeline import clean, generation
 from kerasft.tasks._head import NextTokenHead
@@ -76,6 +76,7 @@ class WritingTask(LanguageTask):
     def serve(self, model, preprocessor, texts):
         return self.decode(self._generator(preprocessor, preprocessor.rows(texts)["token_ids"]), preprocessor)
 
+    @surgery.forgotten_gradients()
     def generated(self, model, preprocessor, frame):
         """Returns what `decode` does for the rows of a frame."""
         rows = self.asked(preprocessor, frame)
