@@ -42,6 +42,7 @@ setup(
         "importlib_resources>=6",  # tensorflow-datasets needs it and does not say so (tensorflow/datasets#11212).
         "transformers>=5.0,<6",
         "tokenizers>=0.22",
+        "sentencepiece>=0.2,<0.3",
         "huggingface_hub>=1.0",
         "safetensors>=0.6,<1",
         "filelock>=3.18",

@@ -123,7 +123,7 @@ def export(
     if format.startswith("saved_model"):
         from kerasft.serving import tf_serving
 
-        print(tf_serving.instructions(path, tuner.task))
+        print(tf_serving.instructions(path, tuner))
 
 
 @app.command(epilog="Example: kerasft search tuner_configs/text_classification_full.yaml --trials 12 --fit-best")

@@ -55,7 +55,7 @@ def main(directory):
             print(f"{label} {score:.2f}  {sentence}")
     print(f"\nAll of it took {_clock(time.monotonic() - begin)}. Now look at it, and serve it:\n")
     print(f"tensorboard --logdir {os.path.dirname(directory) or '.'}")
-    print(tf_serving.instructions(export, tuner.task))
+    print(tf_serving.instructions(export, tuner))
 
 
 def ask(path, texts):

@@ -54,6 +54,15 @@ def model_name(path):
     return grandparent if parent == "export" and grandparent else parent
 
 
+def requests(tuner):
+    """Returns arrays of the exported signature's inputs, by name, for the rows that a run keeps as samples.
+
+    If it has none, for unusual ones.
+    """
+    samples = getattr(tuner, "samples", None)
+    return tuner.task.request(tuner.task.edge_cases() if samples is None else samples)
+
+
 def _temporary(path, name):
     """Returns a temporary folder beside `path`, whose parent is made, as a context manager."""
     parent = os.path.dirname(os.path.abspath(path))

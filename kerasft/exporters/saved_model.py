@@ -14,7 +14,7 @@ import tensorflow as tf
 from kerasft import __version__, deltas
 from kerasft.errors import UserError
 from kerasft.exporters import _parity, _warmup, _word_cache
-from kerasft.exporters.base import model_name, version_folder
+from kerasft.exporters.base import model_name, requests, version_folder
 
 
 def write(tuner, path):
@@ -42,9 +42,7 @@ def save(tuner, path, reading=contextlib.nullcontext):
         os.makedirs(os.path.join(folder, "assets.extra"))
         with open(os.path.join(folder, "assets.extra", "kerasft.json"), "w", encoding="utf-8") as file:
             json.dump(_description(tuner, function), file, indent=1, ensure_ascii=False)
-        samples = getattr(tuner, "samples", None)
-        requests = tuner.task.request(tuner.task.edge_cases() if samples is None else samples)
-        _warmup.write(folder, model_name(path), requests)
+        _warmup.write(folder, model_name(path), requests(tuner))
         for name, beginning in {_warmup.SIGNATURE: "", **tuner.task.parts}.items():
             with _loaded(folder, name) as answer:
                 _parity.check(tuner, answer, beginning)

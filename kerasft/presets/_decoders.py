@@ -59,3 +59,19 @@ TOKENIZERS = {
     "smollm3": _exact(keras_hub.tokenizers.SmolLM3Tokenizer),
     "gpt_oss": _exact(keras_hub.tokenizers.GptOssTokenizer),
 }
+# What each does to a text in the presets that KerasHub has of it, whose own tokenizers split numbers and line breaks
+# otherwise: as the `tokenizer.json` says that its authors published.
+RULES = {
+    "llama": {"split": "llama3", "ignore_merges": True},
+    **dict.fromkeys(("qwen2", "qwen2_moe", "qwen3", "qwen3_moe"), {"split": "qwen2", "compose": True}),
+    "smollm3": {"split": "llama3", "ignore_merges": True},
+    "gpt_oss": {"split": "o200k"},
+}
+
+
+def exact(tokenizer):
+    """Returns the one of `TOKENIZERS` that takes the place of a tokenizer of KerasHub, or that one if none does."""
+    for origin, kind in TOKENIZERS.items():
+        if type(tokenizer) is kind.__bases__[1]:
+            return kind(tokenizer.vocabulary, tokenizer.merges, **RULES[origin])
+    return tokenizer

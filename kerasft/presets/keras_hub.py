@@ -2,31 +2,16 @@
 
 import functools
 import inspect
-import json
 import os
-import warnings
 from pathlib import Path
 
 from kerasft.errors import UserError, guarded
 from kerasft.inspection import config as configs
-from kerasft.inspection import json_file
-from kerasft.presets import _building, _files, _tables
+from kerasft.presets import _building, _files, _tables, _tokenizers
 from kerasft.presets.base import Pretrained, image_size_of, import_own_classes, modality_of, unknown
 
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 POOLER = "pooler.dense.weight"
-# Hugging Face's `model_type`s whose tokenizer is BERT's WordPiece.
-WORD_PIECE = ("bert", "distilbert")
-# What `tokenizer_config.json` and `tokenizer.json` call the same of it.
-NORMALIZER = {
-    "do_lower_case": "lowercase",
-    "strip_accents": "strip_accents",
-    "tokenize_chinese_chars": "handle_chinese_chars",
-}
-# Those whose vocabulary KerasHub reads from `vocab.json` and `merges.txt`, and the class of the tokenizer.
-BYTE_PAIRS = {"roberta": "RobertaTokenizer", "gpt2": "GPT2Tokenizer", "bart": "BartTokenizer"}
-# Those whose `tokenizer.json` KerasHub takes for byte-level BPE, whatever it is.
-BYTE_LEVEL = ("llama", "smollm3", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "gpt_oss")
 # Those of whose positions KerasHub takes over the base alone, and from `llama` Llama 3's scaling.
 ROTARY = ("llama", "mistral", "mixtral", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe")
 LLAMA_3_ROTARY = {
@@ -53,9 +38,9 @@ def load(name, weights=True):
     """Loads a preset with KerasHub.
 
     A BERT from Hugging Face becomes an `ExactBertBackbone` and, like a DistilBERT, gets an `ExactBertTokenizer`, an
-    ALBERT an `ExactAlbertTokenizer`, a decoder with byte-level BPE a `ByteLevelTokenizer`: outputs and ids equal those
-    of the original. A RoBERTa's embedding of the token type, which KerasHub leaves out, is added to those of the
-    positions.
+    ALBERT an `ExactAlbertTokenizer`, a decoder with byte-level BPE, also of KerasHub's own presets, a
+    `ByteLevelTokenizer`: outputs and ids equal those of the original. A RoBERTa's embedding of the token type, which
+    KerasHub leaves out, is added to those of the positions.
 
     Args:
         name: str. Name in KerasHub's tables, `kaggle://…`, `hf://…`, or a folder, which must exist or begin with
@@ -103,7 +88,7 @@ def _load(name, preset, weights):
     if origin == "roberta" and weights:
         _add_token_type(backbone, preset)
     modality = modality_of(backbone)
-    converter = _tokenizer(preset, origin) if modality == "text" else _image_converter(preset, backbone)
+    converter = _tokenizers.load(preset, origin) if modality == "text" else _image_converter(preset, backbone)
     return Pretrained(name, backbone, modality, converter, causal=modality == "text" and is_causal(backbone))
 
 
@@ -176,98 +161,6 @@ def _add_token_type(backbone, preset):
 
     positions = backbone.embeddings.position_embedding.position_embeddings
     positions.assign(positions + surgery.hugging_face_tensor(preset, "embeddings.token_type_embeddings.weight")[0])
-
-
-def _tokenizer(preset, origin):
-    from keras_hub import models
-
-    if origin is None:  # A preset of KerasHub, whose tokenizer may be of ours while its backbone is not.
-        import_own_classes(_json(preset, "tokenizer.json"))
-    if origin in BYTE_LEVEL:
-        return _byte_level(preset, origin)
-    if origin == "albert":
-        return _albert(preset)
-    if origin in BYTE_PAIRS and not _files.file_of(preset, "vocab.json"):
-        return _byte_pairs(preset, getattr(models, BYTE_PAIRS[origin]))
-    settings = _json(preset, "tokenizer_config.json") if origin in WORD_PIECE else {}
-    # Some BERTs, such as multilingual E5, come with XLM-RoBERTa's SentencePiece.
-    if origin not in WORD_PIECE or "XLMRoberta" in (settings.get("tokenizer_class") or ""):
-        return models.Tokenizer.from_preset(preset)
-    return _word_piece(preset, settings)
-
-
-def _byte_level(preset, origin):
-    """Returns a tokenizer of byte-level BPE. Raises UserError for a vocabulary of SentencePiece, such as Llama 2's."""
-    from kerasft.presets._byte_level import rules
-    from kerasft.presets._decoders import TOKENIZERS
-
-    whole = _json(preset, "tokenizer.json")
-    splitter = whole.get("pre_tokenizer")
-    if '"ByteLevel"' not in json.dumps(splitter):
-        raise UserError(
-            f"{origin} can only be loaded with a byte-level vocabulary, which tokenizer.json tells by a pre_tokenizer "
-            f"ByteLevel; SentencePiece's, as of Llama 2, is none. Received: pre_tokenizer={splitter!r} in {preset}"
-        )
-    found = rules(whole)
-    if not found:
-        warnings.warn(
-            "KerasHub splits texts into words otherwise than this tokenizer.json says: the ids of numbers and line "
-            f"breaks may not be those that the model was trained on. Received: pre_tokenizer={splitter!r} in {preset}",
-            stacklevel=2,
-        )
-    return TOKENIZERS[origin].from_preset(preset, **found)
-
-
-def _word_piece(preset, settings):
-    from kerasft.presets._bert import ExactBertTokenizer
-
-    path = _files.file_of(preset, "vocab.txt")
-    if path:
-        with open(path, encoding="utf-8") as file:
-            vocabulary = [line.rstrip() for line in file]
-    else:
-        whole = _json(preset, "tokenizer.json")
-        ids = _vocabulary(preset, whole, "WordPiece", "vocab.txt")
-        vocabulary, normalizer = sorted(ids, key=ids.get), whole.get("normalizer") or {}
-        settings = {**settings, **{key: normalizer[name] for key, name in NORMALIZER.items() if name in normalizer}}
-    lowercase = settings.get("do_lower_case", True)
-    accents = settings.get("strip_accents")
-    chinese = settings.get("tokenize_chinese_chars", True)
-    return ExactBertTokenizer(vocabulary, lowercase, lowercase if accents is None else accents, chinese)
-
-
-def _albert(preset):
-    from kerasft.presets._albert import ExactAlbertTokenizer
-
-    settings = _json(preset, "tokenizer_config.json")
-    lowercase, keep_accents = settings.get("do_lower_case", True), settings.get("keep_accents", False)
-    return ExactAlbertTokenizer.from_preset(preset, lowercase=lowercase, strip_accents=not keep_accents)
-
-
-def _byte_pairs(preset, kind):
-    """Returns a tokenizer of this class with the vocabulary and merges of `tokenizer.json`."""
-    whole = _json(preset, "tokenizer.json")
-    ids = dict(_vocabulary(preset, whole, "BPE", "vocab.json"))
-    ids |= {token["content"]: token["id"] for token in whole.get("added_tokens") or ()}
-    # Newer files have pairs, older ones strings with a space.
-    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in whole["model"]["merges"]]
-    return kind(vocabulary=ids, merges=merges)
-
-
-def _vocabulary(preset, whole, kind, other):
-    """Returns ids by token of a `tokenizer.json`. Raises UserError if it is missing or of another kind."""
-    model = whole.get("model") or {}
-    # Older files do not name their kind. SentencePiece's vocabularies are lists.
-    if not isinstance(model.get("vocab"), dict) or ("merges" in model) != (kind == "BPE"):
-        received = f"{model.get('type')!r} in tokenizer.json" if whole else "neither"
-        raise UserError(f"{preset} must hold {other}, or a tokenizer.json of a {kind}. Received: {received}")
-    return model["vocab"]
-
-
-def _json(preset, name):
-    """Returns what a JSON file of a preset holds, or an empty dict if there is no such file."""
-    path = _files.file_of(preset, name)
-    return json_file.read(path) if path else {}
 
 
 def _image_converter(preset, backbone):

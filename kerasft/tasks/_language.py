@@ -22,6 +22,9 @@ class LanguageTask(TextInputs):
     scores_tokens: ClassVar[bool] = True
     head_class: Any
 
+    def __init__(self, columns=None):  # No dropout: the last layer is the embedding of the tokens.
+        super().__init__(columns=columns)
+
     def part_of(self, pretrained):
         return pretrained
 
@@ -49,6 +52,9 @@ class LanguageTask(TextInputs):
 
     def metrics(self):
         return []
+
+    def get_config(self):
+        return {"columns": self.columns}
 
 
 class WritingTask(LanguageTask):

@@ -45,8 +45,12 @@ class TextEmbedding(TextTask):
     rows_apart: ClassVar[bool] = False
 
     def __init__(self, low=None, high=None, temperature=0.05, sizes=None, **kwargs):
-        if kwargs.get("pair"):
-            raise UserError("text_embedding makes a vector of one text. Received: pair=True")
+        for name in ("pair", "dropout"):
+            if kwargs.get(name):
+                raise UserError(
+                    f"text_embedding makes vectors of single texts as they are: no {name}. "
+                    f"Received: {name}={kwargs[name]!r}"
+                )
         super().__init__(**{"dropout": 0.0, **kwargs})
         if (low is None) != (high is None) or (low is not None and not -np.inf < low < high < np.inf):
             raise UserError(f"low must be below high, both numbers, or neither. Received: low={low!r}, high={high!r}")

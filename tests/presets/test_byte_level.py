@@ -7,7 +7,7 @@ import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers, trainers
 
 from kerasft.presets import _byte_level, base
-from kerasft.presets._decoders import TOKENIZERS
+from kerasft.presets._decoders import RULES, TOKENIZERS, exact
 from kerasft.presets.base import Pretrained
 from tests import families
 
@@ -96,3 +96,16 @@ def test_another_way_is_none(normalizer, splitter, odd_strings):
     assert _byte_level.rules(description) == {"split": "qwen2", "compose": True, "ignore_merges": False}
     changes = {"normalizer": normalizer, "pre_tokenizer": splitter or description["pre_tokenizer"]}
     assert _byte_level.rules({**description, **changes}) == {}
+
+
+@pytest.mark.parametrize("kind", RULES)
+def test_a_preset_of_kerashub_gets_the_words_of_its_origin(kind, mixtures):
+    reference = origin("qwen2" if kind.startswith("qwen") else kind, mixtures)
+    description = json.loads(reference.to_str())
+    merges = [" ".join(merge) for merge in description["model"]["merges"]]
+    stock = TOKENIZERS[kind].__bases__[1](description["model"]["vocab"], merges)
+    found = exact(stock)
+    expected = [encoding.ids for encoding in reference.encode_batch(mixtures, add_special_tokens=False)]
+    assert found(mixtures).to_list() == expected
+    assert found.special_token_ids == stock.special_token_ids
+    assert exact(found) is found

@@ -127,7 +127,7 @@ def hugging_face_roberta(tmp_path):
 
 
 def test_a_robertas_token_type_counts(hugging_face_roberta, monkeypatch):
-    monkeypatch.setattr(source, "_tokenizer", lambda preset, origin: None)
+    monkeypatch.setattr(source._tokenizers, "load", lambda preset, origin: None)
     tokens = {"token_ids": np.array([[0, 5, 6, 2]]), "padding_mask": np.ones((1, 4), int)}
     # The same sums of both embeddings, so the same outputs.
     token_types = (np.zeros(8, "float32"), np.linspace(-1, 1, 8, dtype="float32"))
@@ -212,12 +212,6 @@ def test_a_llama_comes_back_with_its_special_tokens(hugging_face_llama, tmp_path
         assert sorted(tokenizer.special_token_ids) == [4, 5, 6]
         assert list(tokenizer.misc_special_tokens) == ["<end>", "<s>", "<tool>"]
         assert np.asarray(tokenizer("cab")).tolist() == [2, 3]
-
-
-@pytest.mark.parametrize("splitter", [{"type": "Metaspace"}, {"type": "Sequence", "pretokenizers": []}])
-def test_a_llama_of_sentencepiece_is_refused(hugging_face_llama, splitter):
-    with pytest.raises(UserError, match="llama can only be loaded with a byte-level.*Received: pre_tokenizer="):
-        source.load(hugging_face_llama(splitter), weights=False)
 
 
 @pytest.mark.parametrize("splitter", [None, {"type": "Sequence", "pretokenizers": LLAMA_3_SPLITTER[1:]}])

@@ -122,7 +122,10 @@ def test_each_form_learns_from_its_columns(form, tmp_path):
     tuner.export(str(tmp_path / "1"))
 
 
-@pytest.mark.parametrize("method", ["prompt_tuning", "prefix_tuning", "adapter", "ia3", "qlora"])
+SLOWER = [pytest.param(method, marks=pytest.mark.slow) for method in ("prompt_tuning", "adapter", "ia3")]
+
+
+@pytest.mark.parametrize("method", ["prefix_tuning", "qlora", *SLOWER])
 def test_methods_generate_as_they_score(method, tmp_path):
     """Tokens in front stay in the cache while text is generated."""
     tuner = FineTuner("causal_lm", families.make("llama"), method, **{**SMALL, "learning_rate": 5e-2})

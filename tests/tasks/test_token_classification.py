@@ -83,7 +83,11 @@ def test_long_texts_are_answered_window_by_window(make_tiny, tmp_path, name):
 
 @pytest.mark.parametrize(
     ("method", "precision"),
-    [("lora", "mixed_bfloat16"), ("linear_probe", "float32"), ({"name": "freeze", "blocks": 1}, "mixed_bfloat16")],
+    [
+        ("lora", "mixed_bfloat16"),
+        pytest.param("linear_probe", "float32", marks=pytest.mark.slow),
+        pytest.param({"name": "freeze", "blocks": 1}, "mixed_bfloat16", marks=pytest.mark.slow),
+    ],
 )
 def test_methods(make_tiny, tmp_path, method, precision):
     tuner = FineTuner("token_classification", make_tiny("bert"), method, precision=precision)
@@ -95,7 +99,7 @@ def test_methods(make_tiny, tmp_path, method, precision):
     "objectives",
     [
         ["l2_sp", "focal", "class_balanced", "label_smoothing", "r_drop", "neftune"],
-        ["sam", {"name": "adversarial", "kind": "fgm"}],
+        pytest.param(["sam", {"name": "adversarial", "kind": "fgm"}], marks=pytest.mark.slow),
         [{"name": "adversarial", "kind": "smart"}],
     ],
 )

@@ -50,10 +50,10 @@ METHODS = [
     ("bert", "linear_probe"),
     ("bert", {"name": "freeze", "blocks": 1}),
     ("bert", {"name": "lora", "layers": "transformer_layer_1.*(query|value)"}),
-    ("gpt2", "linear_probe"),
-    ("gpt2", {"name": "freeze", "blocks": 1}),
+    pytest.param("gpt2", "linear_probe", marks=pytest.mark.slow),
+    pytest.param("gpt2", {"name": "freeze", "blocks": 1}, marks=pytest.mark.slow),
     ("efficientnet", "linear_probe"),
-    ("efficientnet", {"name": "freeze", "blocks": 1}),
+    pytest.param("efficientnet", {"name": "freeze", "blocks": 1}, marks=pytest.mark.slow),
 ]
 
 
@@ -101,7 +101,10 @@ def test_another_run_reads_what_one_computed(make_tiny, home, tmp_path, capsys):
     assert other.history["loss"]
 
 
-@pytest.mark.parametrize("change", ["weights", "data", "pooling", "precision", "sequence_length"])
+SLOWER = [pytest.param(change, marks=pytest.mark.slow) for change in ("pooling", "sequence_length")]
+
+
+@pytest.mark.parametrize("change", ["weights", "data", "precision", *SLOWER])
 def test_what_changes_the_features_has_a_file_of_its_own(make_tiny, home, tmp_path, change):
     fitted(make_tiny, tmp_path / "one")
     frame, arguments = texts(), {}
