@@ -12,8 +12,8 @@ FAIRSEQ = ("<s>", "<pad>", "</s>", "<unk>")  # How XLM-RoBERTa's vocabulary begi
 def proto(whole, place, is_fairseq=False):
     """Returns a SentencePiece model, serialized, that gives the same ids as `tokenizers` does.
 
-    But for two rare ones, where SentencePiece, which the model learned with, differs: it puts a space also before a text
-    that begins with one, and does not take U+0085 for white space.
+    But for two rare ones, where SentencePiece, with which the model was trained, differs: it puts a space also before a
+    text that begins with one, and does not take U+0085 for white space.
 
     Args:
         whole: dict. What `tokenizer.json` holds: a Unigram, or a BPE of characters.
