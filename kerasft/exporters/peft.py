@@ -1,4 +1,7 @@
-"""A LoRA in the layout of Hugging Face's PEFT: `PeftModel.from_pretrained(AutoModel.from_pretrained(base), folder)`."""
+"""A LoRA in the layout of Hugging Face's PEFT: `PeftModel.from_pretrained(AutoModel.from_pretrained(base), folder)`.
+
+Of `causal_lm` it is for `AutoModelForCausalLM`.
+"""
 
 import json
 import os
@@ -12,6 +15,8 @@ from kerasft.exporters.base import new_folder
 
 def write(tuner, path):
     """Writes `adapter_config.json` and `adapter_model.safetensors`, for the base model without a head (`AutoModel`).
+
+    Those of `causal_lm` are for the base model with its language head (`AutoModelForCausalLM`).
 
     PEFT keeps a trained head under the name it has in one of transformers' classifiers. None of these is ours, which
     averages the tokens where BERT's has a pooler, or has a bias where Llama's has none. So the head is a file of its
@@ -53,7 +58,7 @@ def _config(tuner):
     method = tuner.method
     return {
         "peft_type": "LORA",
-        "task_type": "FEATURE_EXTRACTION",
+        "task_type": "CAUSAL_LM" if _is_causal_lm(tuner) else "FEATURE_EXTRACTION",
         "base_model_name_or_path": _base(tuner.arguments["backbone"]),
         "r": method.rank,
         "lora_alpha": method.alpha or 2 * method.rank,
@@ -81,7 +86,12 @@ def _named(tuner):
     unknown = [path for name, path, _ in named if name is None]
     if unknown:
         raise UserError(f"Only the blocks' own Dense layers have a name in PEFT. Received: a LoRA of {unknown[0]}")
-    return [(name, delta) for name, _, delta in sorted(named, key=lambda row: row[0])]
+    prefix = "model." if _is_causal_lm(tuner) else ""
+    return [(prefix + name, delta) for name, _, delta in sorted(named, key=lambda row: row[0])]
+
+
+def _is_causal_lm(tuner):
+    return isinstance(tuner.task, registry.find("tasks", "causal_lm"))
 
 
 def _write_head(tuner, path):

@@ -90,8 +90,10 @@ class AdamW(ClipAfterReduce, RatesByWeight, _FusedAdam):
         is_large = variable.dtype == tf.float32 and variable.shape.num_elements() >= LARGE
         if is_large and _is_one_processor():
             shares = [1.0 if share is None else share for share in (self.scale, kept)]
-            numbers = tf.stack([*shares, learning_rate, *self.scalars_of(variable).values()])
-            _update(variable, *adam_slots(self, variable), tf.convert_to_tensor(gradient), numbers)
+            numbers = [*shares, learning_rate, *self.scalars_of(variable).values()]
+            numbers = tf.stack([tf.convert_to_tensor(number, "float32") for number in numbers])
+            update = _update_rows if isinstance(gradient, tf.IndexedSlices) else _update
+            update((variable, *adam_slots(self, variable)), gradient, numbers)
             return
         if self.scale is not None:
             gradient = tf.convert_to_tensor(gradient) * tf.cast(self.scale, gradient.dtype)
@@ -106,19 +108,35 @@ def _is_one_processor():
 
 
 @tf.function(jit_compile=True)
-def _update(variable, momentum, velocity, gradient, numbers):
+def _update(slots, gradient, numbers):
     """Clips, decays and updates a weight.
 
     Args:
-        variable, momentum, velocity: tf.Variable of one shape. gradient: of that shape.
+        slots: tf.Variables of one shape, the weight and its moments. gradient: of that shape, or one number for all.
         numbers: `(8,)`. Of the gradient what clipping leaves, of the weight what decay leaves, the learning rate, and
             the optimizer's `scalars`.
     """
+    for slot, value in zip(slots, _moved(*slots, gradient, numbers), strict=True):
+        slot.assign(value)
+
+
+def _update_rows(slots, gradient, numbers):
+    """Does the same with the gradient of an embedding, without the zeros of all rows that it does not name.
+
+    Args:
+        slots, numbers: as of `_update`. gradient: tf.IndexedSlices that names no row twice.
+    """
+    moved = _moved(*(tf.gather(slot, gradient.indices) for slot in slots), gradient.values, numbers)
+    _update(slots, tf.constant(0.0), numbers)
+    for slot, rows in zip(slots, moved, strict=True):
+        slot.scatter_update(tf.IndexedSlices(rows, gradient.indices))
+
+
+def _moved(weight, momentum, velocity, gradient, numbers):
+    """Returns a weight and its moments after a step."""
     scale, kept, rate, beta1_power, beta2_power, beta1, beta2, epsilon = tf.unstack(numbers)
     rate = rate * tf.sqrt(1 - beta2_power) / (1 - beta1_power)
     gradient = gradient * scale
     mean = momentum + (gradient - momentum) * (1 - beta1)
     square = velocity + (gradient * gradient - velocity) * (1 - beta2)
-    momentum.assign(mean)
-    velocity.assign(square)
-    variable.assign(variable * kept - rate * mean / (tf.sqrt(square) + epsilon))
+    return weight * kept - rate * mean / (tf.sqrt(square) + epsilon), mean, square

@@ -77,6 +77,24 @@ def test_the_config_names_each_layer_in_full(tiny_bert, tmp_path):
     assert {name: config[name] for name in expected} == expected
 
 
+def test_that_of_a_chat_model_is_for_the_model_with_its_language_head(tmp_path):
+    tuner = FineTuner("causal_lm", families.make("llama3"), {"name": "lora", "layers": "query|value"}, form="prompt")
+    for _, delta in deltas.of(tuner.model):
+        delta.b.assign(RANDOM.normal(size=delta.b.shape))
+    tuner.export(tmp_path / "adapter", format="peft")
+    assert {path.name for path in (tmp_path / "adapter").iterdir()} == {
+        "adapter_config.json", "adapter_model.safetensors"
+    }  # fmt: skip
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    names = {f"model.layers.{n}.self_attn.{part}_proj" for n in (0, 1) for part in "qv"}
+    assert config["task_type"] == "CAUSAL_LM" and set(config["target_modules"]) == names
+    arrays = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    assert set(arrays) == {f"base_model.model.{name}.lora_{part}.weight" for name in names for part in "AB"}
+    again = FineTuner("causal_lm", families.make("llama3"), LoRA.from_peft(tmp_path / "adapter"), form="prompt")
+    for (_, one), (_, other) in zip(deltas.of(tuner.model), deltas.of(again.model), strict=True):
+        np.testing.assert_array_equal(one.b, other.b)
+
+
 def test_the_head_is_a_linear_layer_beside_it(tiny_bert, tmp_path):
     tuner = tuner_of(tiny_bert, "lora")
     tuner.export(tmp_path / "adapter", format="peft")

@@ -12,7 +12,7 @@ STEPS = 20
 def variables():
     random = np.random.default_rng(0)
     shapes = {"embeddings": (7, 3), "kernel": (3, 4), "bias": (4,)}
-    return [keras.Variable(random.normal(size=shape), name=name) for name, shape in shapes.items()]
+    return [keras.Variable(random.normal(size=shape).astype("float32"), name=name) for name, shape in shapes.items()]
 
 
 def gradients(step, indices=(5, 0, 5, 2)):
