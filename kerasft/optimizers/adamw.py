@@ -116,7 +116,7 @@ def _update(slots, gradient, numbers):
         numbers: `(8,)`. Of the gradient what clipping leaves, of the weight what decay leaves, the learning rate, and
             the optimizer's `scalars`.
     """
-    for slot, value in zip(slots, _moved(*slots, gradient, numbers), strict=True):
+    for slot, value in zip(slots, _moved(slots, gradient, numbers), strict=True):
         slot.assign(value)
 
 
@@ -126,14 +126,15 @@ def _update_rows(slots, gradient, numbers):
     Args:
         slots, numbers: as of `_update`. gradient: tf.IndexedSlices that names no row twice.
     """
-    moved = _moved(*(tf.gather(slot, gradient.indices) for slot in slots), gradient.values, numbers)
+    moved = _moved([tf.gather(slot, gradient.indices) for slot in slots], gradient.values, numbers)
     _update(slots, tf.constant(0.0), numbers)
     for slot, rows in zip(slots, moved, strict=True):
         slot.scatter_update(tf.IndexedSlices(rows, gradient.indices))
 
 
-def _moved(weight, momentum, velocity, gradient, numbers):
+def _moved(slots, gradient, numbers):
     """Returns a weight and its moments after a step."""
+    weight, momentum, velocity = slots
     scale, kept, rate, beta1_power, beta2_power, beta1, beta2, epsilon = tf.unstack(numbers)
     rate = rate * tf.sqrt(1 - beta2_power) / (1 - beta1_power)
     gradient = gradient * scale

@@ -1,5 +1,7 @@
 """The tokenizers of decoders with byte-level BPE: KerasHub's classes, with the ids of `tokenizers`."""
 
+from typing import Any
+
 import keras
 import keras_hub
 
@@ -61,7 +63,7 @@ TOKENIZERS = {
 }
 # What each does to a text in the presets that KerasHub has of it, whose own tokenizers split numbers and line breaks
 # otherwise: as the `tokenizer.json` says that its authors published.
-RULES = {
+RULES: dict[str, dict[str, Any]] = {
     "llama": {"split": "llama3", "ignore_merges": True},
     **dict.fromkeys(("qwen2", "qwen2_moe", "qwen3", "qwen3_moe"), {"split": "qwen2", "compose": True}),
     "smollm3": {"split": "llama3", "ignore_merges": True},

@@ -34,7 +34,7 @@ def proto(whole, place, is_fairseq=False):
             f"{place} must hold a model of SentencePiece, or a tokenizer.json of a Unigram or of a BPE of characters. "
             f"Received: {kind!r} with {[step['type'] for step in steps]}"
         )
-    made = sentencepiece_model_pb2.ModelProto()
+    made = sentencepiece_model_pb2.ModelProto()  # type: ignore[attr-defined]  # Made as it is imported.
     pieces = _pieces(model, whole.get("added_tokens") or (), place)
     for piece, score, kind in _moved(pieces, place) if is_fairseq else pieces:
         made.pieces.add(piece=piece, score=score, type=made.SentencePiece.Type.Value(kind))
