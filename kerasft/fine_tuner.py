@@ -91,7 +91,7 @@ class FineTuner(Adapters):
             raise UserError(f"The method does not work with {self.task.modality}. Received: method={method!r}")
         check_objectives(self.objectives, self.task)
         self.name = name or recipes.slug(self.arguments)
-        self.directory = None
+        self.directory = self.samples = None
         self.facts = {}
         self.report = None  # The path of the page of the last evaluation, if there is a folder for it.
         self.fit_arguments = {}

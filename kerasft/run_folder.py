@@ -306,7 +306,7 @@ def _holds_object(value):
 
 
 def _write_samples(tuner, directory):
-    samples = getattr(tuner, "samples", None)
+    samples = tuner.samples
     if samples is None:
         return
     folder = os.path.join(directory, "samples")

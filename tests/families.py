@@ -52,16 +52,16 @@ def _word_pieces():
 @functools.cache
 def _sentence_pieces(**pieces):
     """Returns the bytes of a SentencePiece model of `TEXTS` with these special pieces."""
+    return sentence_pieces(TEXTS * 20, vocab_size=60, **pieces)
+
+
+def sentence_pieces(texts, **settings):
+    """Returns the bytes of a SentencePiece model that is trained on these texts."""
     import sentencepiece
 
     written = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(TEXTS * 20),
-        model_writer=written,
-        vocab_size=60,
-        hard_vocab_limit=False,
-        minloglevel=2,
-        **pieces,
+        sentence_iterator=iter(texts), model_writer=written, hard_vocab_limit=False, minloglevel=2, **settings
     )
     return written.getvalue()
 

@@ -29,8 +29,7 @@ def check(tuner, answer, beginning=""):
 
 
 def _frames(tuner):
-    samples = getattr(tuner, "samples", None)
-    for frame in (samples, tuner.task.edge_cases()):
+    for frame in (tuner.samples, tuner.task.edge_cases()):
         if frame is not None:
             yield from (frame.iloc[start : start + ROWS] for start in range(0, len(frame), ROWS))
 

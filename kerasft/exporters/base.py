@@ -59,8 +59,7 @@ def requests(tuner):
 
     If it has none, for unusual ones.
     """
-    samples = getattr(tuner, "samples", None)
-    return tuner.task.request(tuner.task.edge_cases() if samples is None else samples)
+    return tuner.task.request(tuner.task.edge_cases() if tuner.samples is None else tuner.samples)
 
 
 def _temporary(path, name):

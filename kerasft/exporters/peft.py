@@ -58,7 +58,7 @@ def _config(tuner):
     method = tuner.method
     return {
         "peft_type": "LORA",
-        "task_type": "CAUSAL_LM" if _is_causal_lm(tuner) else "FEATURE_EXTRACTION",
+        "task_type": "CAUSAL_LM" if tuner.task.converses else "FEATURE_EXTRACTION",
         "base_model_name_or_path": _base(tuner.arguments["backbone"]),
         "r": method.rank,
         "lora_alpha": method.alpha or 2 * method.rank,
@@ -86,12 +86,8 @@ def _named(tuner):
     unknown = [path for name, path, _ in named if name is None]
     if unknown:
         raise UserError(f"Only the blocks' own Dense layers have a name in PEFT. Received: a LoRA of {unknown[0]}")
-    prefix = "model." if _is_causal_lm(tuner) else ""
+    prefix = "model." if tuner.task.converses else ""  # Within that with a language head.
     return [(prefix + name, delta) for name, _, delta in sorted(named, key=lambda row: row[0])]
-
-
-def _is_causal_lm(tuner):
-    return isinstance(tuner.task, registry.find("tasks", "causal_lm"))
 
 
 def _write_head(tuner, path):

@@ -30,7 +30,7 @@ def write(tuner, path):
 
     Args: tuner, path: as of `saved_model`. Raises: as `saved_model`.
     """
-    model, samples = tuner.model, getattr(tuner, "samples", None)
+    model, samples = tuner.model, tuner.samples
     before = None if samples is None else tuner.decoded(samples)
     with deltas.merged(model), _Rounded(model) as rounded:
         saved_model.save(tuner, path, rounded.decoding)

@@ -28,13 +28,15 @@ def proto(whole, place, is_fairseq=False):
     model = whole.get("model") or {}
     steps = [*_steps(whole.get("normalizer")), *_steps(whole.get("pre_tokenizer"))]
     is_unigram = isinstance(model.get("vocab"), list)
-    if not is_unigram and not ("merges" in model and not any(step["type"] == "ByteLevel" for step in steps)):
+    is_of_characters = "merges" in model and not any(step["type"] == "ByteLevel" for step in steps)
+    if not (is_unigram or is_of_characters):
         kind = model.get("type") if whole else None
         raise UserError(
             f"{place} must hold a model of SentencePiece, or a tokenizer.json of a Unigram or of a BPE of characters. "
             f"Received: {kind!r} with {[step['type'] for step in steps]}"
         )
-    made = sentencepiece_model_pb2.ModelProto()  # type: ignore[attr-defined]  # Made as it is imported.
+    # protobuf makes the module's classes as it is imported, where no type checker sees them.
+    made = sentencepiece_model_pb2.ModelProto()  # type: ignore[attr-defined]
     pieces = _pieces(model, whole.get("added_tokens") or (), place)
     for piece, score, kind in _moved(pieces, place) if is_fairseq else pieces:
         made.pieces.add(piece=piece, score=score, type=made.SentencePiece.Type.Value(kind))
@@ -55,6 +57,11 @@ def normalizer_steps(whole):
     return {step["type"] for step in _steps(whole.get("normalizer"))}
 
 
+def merges(model):
+    """Returns those of a BPE as strings with a space, as older files have them; newer ones have pairs."""
+    return [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
+
+
 def _steps(value):
     """Yields the dicts of a normalizer or pre-tokenizer, those within a sequence one by one."""
     if not value:
@@ -72,9 +79,9 @@ def _pieces(model, added, place):
         found = {index: (piece, score) for index, (piece, score) in enumerate(model["vocab"])}
         unknown = found.get(model.get("unk_id"), (None,))[0]
     else:
-        ranks = {}  # Of merges to one piece the first counts. Newer files have pairs, older ones strings.
-        for rank, merge in enumerate(model["merges"]):
-            ranks.setdefault("".join(merge.split(" ") if isinstance(merge, str) else merge), rank)
+        ranks = {}  # Of merges to one piece the first counts.
+        for rank, merge in enumerate(merges(model)):
+            ranks.setdefault(merge.replace(" ", ""), rank)
         found = {index: (piece, -ranks.get(piece, len(ranks))) for piece, index in model["vocab"].items()}
         unknown = model.get("unk_token") or "<unk>"  # Llamas do not name it: with bytes nothing is unknown.
     found |= {token["id"]: (token["content"], 0.0) for token in added}

@@ -59,15 +59,13 @@ def _sentence_piece(preset, origin):
     """Returns a tokenizer with the model of SentencePiece, or with one made of `tokenizer.json`."""
     from keras_hub import tokenizers
 
-    if _files.file_of(preset, "tekken.json"):  # Newer Mistrals have byte-level BPE.
+    if origin == "mistral" and _files.file_of(preset, "tekken.json"):  # Newer ones have byte-level BPE.
         return _stock(preset)
     file, name = SENTENCE_PIECES[origin]
-    proto = _files.file_of(preset, file) or _proto(preset, is_fairseq=origin == "xlm-roberta")
+    proto = _files.file_of(preset, file)
+    if not proto:
+        proto = _sentence_pieces.proto(_json(preset, "tokenizer.json"), preset, origin == "xlm-roberta")
     return getattr(tokenizers, name)(proto)
-
-
-def _proto(preset, **options):
-    return _sentence_pieces.proto(_json(preset, "tokenizer.json"), preset, **options)
 
 
 def _byte_level(preset, origin):
@@ -122,11 +120,11 @@ def _albert(preset, origin):
     path = _files.file_of(preset, "spiece.model")
     if path:
         settings = _json(preset, "tokenizer_config.json")
-        lowercase, strip_accents = settings.get("do_lower_case", True), not settings.get("keep_accents", False)
-    else:
-        steps = _sentence_pieces.normalizer_steps(_json(preset, "tokenizer.json"))
-        lowercase, strip_accents = "Lowercase" in steps, "StripAccents" in steps
-    return ExactAlbertTokenizer(path or _proto(preset), lowercase, strip_accents)
+        lowercase, keeps_accents = settings.get("do_lower_case", True), settings.get("keep_accents", False)
+        return ExactAlbertTokenizer(path, lowercase, not keeps_accents)
+    whole = _json(preset, "tokenizer.json")
+    steps = _sentence_pieces.normalizer_steps(whole)
+    return ExactAlbertTokenizer(_sentence_pieces.proto(whole, preset), "Lowercase" in steps, "StripAccents" in steps)
 
 
 def _byte_pairs(preset, origin):
@@ -138,8 +136,7 @@ def _byte_pairs(preset, origin):
     whole = _json(preset, "tokenizer.json")
     ids = dict(_vocabulary(preset, whole, "BPE", "vocab.json"))
     ids |= {token["content"]: token["id"] for token in whole.get("added_tokens") or ()}
-    # Newer files have pairs, older ones strings with a space.
-    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in whole["model"]["merges"]]
+    merges = _sentence_pieces.merges(whole["model"])
     return getattr(tokenizers, BYTE_PAIRS[origin])(vocabulary=ids, merges=merges)
 
 

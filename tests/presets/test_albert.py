@@ -1,26 +1,23 @@
-import io
 import json
 
 import keras_hub
 import pytest
-import sentencepiece
 import tensorflow as tf
 import transformers
 
 from kerasft.presets import base
 from kerasft.presets import keras_hub as source
+from tests import families
 
 
 @pytest.fixture
 def hugging_face_albert(tmp_path, odd_strings):
     """Returns a function that writes the config of an ALBERT, its pieces and these settings of its tokenizer."""
-    written = io.BytesIO()
     # Of runs of one character there would be pieces, by which a run can be split equally well in several ways.
     latin = [text.lower() for text in odd_strings if text.isascii() and len(set(text)) > 10]
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(latin * 5), model_writer=written, vocab_size=200, hard_vocab_limit=False, minloglevel=2,
-        pad_id=0, unk_id=1, bos_id=2, eos_id=3, pad_piece="<pad>", unk_piece="<unk>", bos_piece="[CLS]",
-        eos_piece="[SEP]", user_defined_symbols="[MASK]",
+    pieces = families.sentence_pieces(
+        latin * 5, vocab_size=200, pad_id=0, unk_id=1, bos_id=2, eos_id=3, pad_piece="<pad>", unk_piece="<unk>",
+        bos_piece="[CLS]", eos_piece="[SEP]", user_defined_symbols="[MASK]",
     )  # fmt: skip
     config = {
         "model_type": "albert",
@@ -38,7 +35,7 @@ def hugging_face_albert(tmp_path, odd_strings):
     }
 
     def write(**settings):
-        (tmp_path / "spiece.model").write_bytes(written.getvalue())
+        (tmp_path / "spiece.model").write_bytes(pieces)
         (tmp_path / "config.json").write_text(json.dumps(config))
         settings = {"tokenizer_class": "AlbertTokenizer", **settings}
         (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))

@@ -1,4 +1,3 @@
-import io
 import json
 import pathlib
 
@@ -10,6 +9,7 @@ import transformers
 from kerasft.errors import UserError
 from kerasft.presets import _sentence_pieces, base
 from kerasft.presets import keras_hub as source
+from tests import families
 
 UNIGRAM = {"model_type": "unigram", "vocab_size": 200}
 BPE = {
@@ -51,17 +51,13 @@ def folders(tmp_path, odd_strings):
 
     def make(origin):
         pieces, file, kind, config = FAMILIES[origin]
-        written = io.BytesIO()
         # Of runs of one character there would be pieces, by which a run can be split equally well in several ways.
         usual = [text for text in odd_strings if text.isascii() and len(set(text)) > 10]
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(usual * 5), model_writer=written, hard_vocab_limit=False, minloglevel=2, **pieces
-        )
         old, new = tmp_path / "old", tmp_path / "new"
         for folder in (old, new):
             folder.mkdir()
             (folder / "config.json").write_text(json.dumps({"model_type": origin, **config}))
-        (old / file).write_bytes(written.getvalue())
+        (old / file).write_bytes(families.sentence_pieces(usual * 5, **pieces))
         (old / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind}))
         tokenizer = getattr(transformers, kind).from_pretrained(str(old))
         tokenizer.save_pretrained(str(new))
