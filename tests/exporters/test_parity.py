@@ -25,6 +25,12 @@ class TaskStandIn(Task):
         return {"label": tf.constant(LABELS.tolist()), "scores": outputs}
 
 
+def stand_in():
+    """A tuner of which no rows of its own are known, as `run_folder.load` may give one."""
+    task = TaskStandIn()
+    return types.SimpleNamespace(task=task, samples=None, decoded=lambda frame: task.decoded(SCORES, frame))
+
+
 def check(**changed):
     """Runs the gate on an export that answers as `predict`, but for what is changed."""
 
@@ -33,8 +39,7 @@ def check(**changed):
         right = {"label": LABELS[rows], "scores": SCORES[rows]}
         return {name: value[rows] for name, value in {**right, **changed}.items() if value is not None}
 
-    tuner = types.SimpleNamespace(task=TaskStandIn(), decoded=lambda frame: TaskStandIn().decoded(SCORES, frame))
-    _parity.check(tuner, answer)
+    _parity.check(stand_in(), answer)
 
 
 def test_equal_answers_pass():
@@ -70,9 +75,8 @@ def test_an_export_that_fails_on_no_rows_is_refused():
             raise tf.errors.InvalidArgumentError(None, None, "no rows")
         return {"label": LABELS, "scores": SCORES}
 
-    tuner = types.SimpleNamespace(task=TaskStandIn(), decoded=lambda frame: TaskStandIn().decoded(SCORES, frame))
     with pytest.raises(RuntimeError, match="fails on 0 rows: no rows"):
-        _parity.check(tuner, answer)
+        _parity.check(stand_in(), answer)
 
 
 @pytest.mark.parametrize("task", [TextClassification(), TextClassification(pair=True), ImageClassification()])
