@@ -47,10 +47,10 @@ demo: venv
 	@$(BIN)/kerasft demo
 
 test: venv
-	@$(BIN)/pytest -n 2
+	@$(BIN)/pytest -n 2 --dist worksteal
 
 test-slow: venv
-	@$(BIN)/pytest -n 2 -m slow
+	@$(BIN)/pytest -n 2 --dist worksteal -m slow
 
 lint: venv
 	@$(BIN)/ruff check .

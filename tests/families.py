@@ -14,10 +14,18 @@ CAUSAL = ("gpt2", "llama", "llama3", "qwen", "gemma", "mistral", "opt", "bloom",
 ENCODERS = ("bert", "distil_bert", "roberta", "albert", "deberta_v3", "xlm_roberta", "electra", "f_net", "roformer_v2")
 FAMILIES = (*ENCODERS, *CAUSAL)
 ENCODER_DECODERS = ("bart", "t5")
+ALL = (*FAMILIES, *ENCODER_DECODERS)
 
 SMALL = {"num_layers": 2, "num_heads": 2, "hidden_dim": 16, "intermediate_dim": 32}
 GROUPED = {"num_layers": 2, "num_query_heads": 2, "num_key_value_heads": 1, "hidden_dim": 16, "intermediate_dim": 32}
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def quick_ones(names, *quick):
+    """Returns names as the parameters of a test; those that are not quick are left to `make test-slow`."""
+    import pytest
+
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 def make(name):

@@ -125,7 +125,9 @@ def test_evaluate_save_and_export_are_of_the_one_in_use(reviews, legal, tmp_path
     np.testing.assert_allclose(tuner.predict(TEXTS)["scores"], alone(legal)["scores"], atol=1e-6)
 
 
-@pytest.mark.parametrize("method", ["lora", {"name": "prompt_tuning", "length": 3}])
+@pytest.mark.parametrize(
+    "method", ["lora", pytest.param({"name": "prompt_tuning", "length": 3}, marks=pytest.mark.slow)]
+)
 def test_switched_off_is_the_pretrained_backbone_with_the_head(preset, save, method):
     directory = save("run", preset, method)
     tuner = kerasft.load(directory).use(None)

@@ -127,7 +127,7 @@ def test_forecasts_for_twice_the_rows(peaks, expected):
     assert steps._forecast(peaks) == expected
 
 
-@pytest.mark.parametrize(("most", "expected"), [(1, 1), (3, 2), (7, None)])
+@pytest.mark.parametrize(("most", "expected"), [pytest.param(1, 1, marks=pytest.mark.slow), (3, 2), (7, None)])
 def test_a_device_that_has_no_memory_left_says_so(make_tiny, monkeypatch, enough_memory, most, expected):
     def attempt(model, data):
         return tf.zeros([tf.maximum(1, (tf.shape(data[1])[0] - most) * 2**28), 2**17])

@@ -39,9 +39,7 @@ def test_set_dtype_policy_reaches_every_layer_but_embeddings_and_the_head(model)
     assert {layer.compute_dtype for layer in surgery.all_layers(model)} == {"float32"}
 
 
-@pytest.mark.parametrize(
-    "family", [pytest.param(f, marks=[] if f in ("roberta", "opt") else pytest.mark.slow) for f in families.FAMILIES]
-)
+@pytest.mark.parametrize("family", families.quick_ones(families.FAMILIES, "roberta", "opt"))
 def test_every_family_computes_in_half_precision(family):
     pretrained = families.make(family)
     masked = ("tokens", "mask")

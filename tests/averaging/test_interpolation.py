@@ -14,7 +14,9 @@ TEXTS = [row["text"] for row in ROWS]
 
 
 @pytest.fixture(
-    scope="module", params=["full", {"name": "freeze", "blocks": 1}, "lora"], ids=["full", "freeze", "lora"]
+    scope="module",
+    params=["full", pytest.param({"name": "freeze", "blocks": 1}, marks=pytest.mark.slow), "lora"],
+    ids=["full", "freeze", "lora"],
 )
 def run(request, make_run):
     return make_run(0, request.param)

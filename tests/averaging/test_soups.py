@@ -127,7 +127,11 @@ def test_statistics_of_batch_norm_are_those_of_the_averaged_weights(make_run, ma
     np.testing.assert_allclose(layer.moving_variance.numpy(), seen.var(axis=(0, 1, 2)), rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("history", [{"loss": [1.0]}, {"loss": [1.0], "val_loss": [1.0]}], ids=["given", "chosen"])
+@pytest.mark.parametrize(
+    "history",
+    [pytest.param({"loss": [1.0]}, marks=pytest.mark.slow), {"loss": [1.0], "val_loss": [1.0]}],
+    ids=["given", "chosen"],
+)
 def test_the_threshold_of_answers_is_chosen_anew_if_fit_chose_it(preset, tmp_path, history):
     answer = {"text": "great", "start": 13}
     rows = [{"question": "the film ?", "context": "the film was great .", "answers": [answer]}]

@@ -21,7 +21,7 @@ ARGUMENTS = {
 }
 METHODS = {name: registry.find("methods", name) for name in registry.names("methods")}
 # The other methods reach into the models of other tasks by the same code as into that of text_classification.
-QUICK = {"image_classification": ("full", "freeze", "lora"), "token_classification": ("lora", "prompt_tuning")}
+QUICK = {"image_classification": ("full", "freeze", "lora"), "token_classification": ("lora",)}
 CASES = [
     pytest.param(
         (name, task), marks=[] if name in QUICK.get(task, METHODS if "text_cl" in task else ()) else pytest.mark.slow

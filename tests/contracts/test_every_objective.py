@@ -12,6 +12,7 @@ ARGUMENTS = {
     "distillation": {"teacher": "logits.npy"},
     "pseudo_labels": {"data": [{"text": "a good film"}, {"text": "a bad one"}], "threshold": 0.1},
 }
+SLOWER = {"class_balanced", "focal", "label_smoothing", "manifold_mixup", "mixup", "neftune", "supervised_contrastive"}
 
 
 def examples(name, seed=0):
@@ -28,7 +29,9 @@ def identifier(name, tmp_path):
     return {"name": name, **given}
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOWER else name for name in OBJECTIVES]
+)
 def test_it_goes_with_lora_bfloat16_and_accumulation(name, make_tiny, tmp_path):
     is_image = name in ONLY_IMAGES
     tuner = FineTuner(

@@ -10,11 +10,7 @@ from kerasft.fine_tuner import FineTuner
 from tests import families
 from tests.contracts.cases import TASKS
 
-QUICK = ("t5",)  # It is an encoder as others are, and it writes.
-FAMILIES = [
-    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
-    for name in (*families.FAMILIES, *families.ENCODER_DECODERS)
-]
+FAMILIES = families.quick_ones(families.ALL, "t5")  # It is an encoder as others are, and it writes.
 
 
 def tasks_of(family):

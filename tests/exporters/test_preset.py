@@ -23,7 +23,7 @@ def source(make_tiny, tmp_path):
 SLOWER = [pytest.param(method, marks=pytest.mark.slow) for method in ("ia3", "qlora")]
 
 
-@pytest.mark.parametrize("method", ["full", "lora", *SLOWER])
+@pytest.mark.parametrize("method", ["lora", *SLOWER])
 def test_another_task_starts_from_what_was_learned(method, source, tmp_path):
     tuner = FineTuner("text_embedding", source, method, learning_rate=5e-2, precision="float32")
     tuner.fit(PAIRS, epochs=2, batch_size=4, directory=tmp_path / "run")

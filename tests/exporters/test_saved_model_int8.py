@@ -79,7 +79,7 @@ def test_a_row_with_several_other_answers_counts_once():
     assert "answers is another in 2 of 2." in saved_model_int8._difference(before, after)
 
 
-@pytest.mark.parametrize("name", ["efficientnet", "vit"])
+@pytest.mark.parametrize("name", [pytest.param("efficientnet", marks=pytest.mark.slow), "vit"])
 def test_images(make_tiny, png_images, tmp_path, name):
     tuner = kerasft.FineTuner("image_classification", make_tiny(name), labels=["dark", "light"])
     before, after, large, small, answers = made(tuner, png_images[0], tmp_path)

@@ -41,10 +41,12 @@ def tuner_of(backbone, tasks=TASKS, **arguments):
     return FineTuner("multi_task", backbone, tasks=tasks, **settings)
 
 
-@pytest.fixture
-def trained(make_tiny, tmp_path):
+@pytest.fixture(scope="module")
+def trained(make_tiny, tmp_path_factory):
     tuner = tuner_of(make_tiny("bert"), WITH_TAGS)
-    tuner.fit(BOTH, validation_data=OTHERS, epochs=8, batch_size=8, directory=tmp_path / "run")
+    tuner.fit(
+        BOTH, validation_data=OTHERS, epochs=8, batch_size=8, directory=tmp_path_factory.mktemp("trained") / "run"
+    )
     return tuner
 
 
@@ -171,7 +173,7 @@ def test_pairs_deltas_and_names_of_the_data(make_tiny, tmp_path):
     assert kerasft.load(tmp_path / "run").predict([("a", "b")])["stars_value"].shape == (1,)
 
 
-@pytest.mark.parametrize("family", ["gpt2", "roberta", "distil_bert", "deberta_v3"])
+@pytest.mark.parametrize("family", families.quick_ones(("gpt2", "roberta", "distil_bert", "deberta_v3"), "roberta"))
 def test_other_backbones(family, tmp_path):
     tuner = tuner_of(families.make(family))
     tuner.fit(BOTH, epochs=1, batch_size=8, directory=tmp_path / "run")

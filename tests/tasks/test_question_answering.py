@@ -23,10 +23,16 @@ ROWS = [row(a, b, q) for a in NAMES for b in NAMES if a != b for q in ("the film
 NONE = [{**given, "question": "the music ?", "answers": []} for given in ROWS[::4]]
 
 
-@pytest.fixture
-def trained(make_tiny, tmp_path):
+@pytest.fixture(scope="module")
+def trained(make_tiny, tmp_path_factory):
     tuner = FineTuner("question_answering", make_tiny("bert"), learning_rate=1e-2, dropout=0.0)
-    tuner.fit(ROWS[12:], validation_data=ROWS[:12], epochs=15, batch_size=16, directory=tmp_path / "run")
+    tuner.fit(
+        ROWS[12:],
+        validation_data=ROWS[:12],
+        epochs=15,
+        batch_size=16,
+        directory=tmp_path_factory.mktemp("trained") / "run",
+    )
     return tuner
 
 

@@ -29,11 +29,11 @@ ROWS = [row(person, place, is_first) for person in PEOPLE for place in PLACES fo
 BARE = [row(person, place, is_first, False) for person in PEOPLE for place in PLACES for is_first in (True, False)]
 
 
-@pytest.fixture
-def trained(make_tiny, tmp_path):
+@pytest.fixture(scope="module")
+def trained(make_tiny, tmp_path_factory):
     # It reads bytes, and so all signs, which the vocabulary of the tiny BERT lacks.
     tuner = FineTuner("relation_classification", make_tiny("gpt2"), learning_rate=1e-2, dropout=0.0)
-    tuner.fit(ROWS, epochs=20, batch_size=8, directory=tmp_path / "run")
+    tuner.fit(ROWS, epochs=20, batch_size=8, directory=tmp_path_factory.mktemp("trained") / "run")
     return tuner
 
 

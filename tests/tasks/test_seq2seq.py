@@ -18,7 +18,7 @@ ROWS = [{"text": f"{i} the {word} film", "target": other} for i in "aso" for wor
 SMALL = {"max_new_tokens": 20, "sequence_length": 64, "learning_rate": 1e-2, "precision": "float32"}
 
 
-@pytest.fixture(scope="module", params=families.ENCODER_DECODERS)
+@pytest.fixture(scope="module", params=families.quick_ones(families.ENCODER_DECODERS, "bart"))
 def trained(request, tmp_path_factory):
     tuner = FineTuner("seq2seq", families.make(request.param), prefix="see : ", **SMALL)
     folder = tmp_path_factory.mktemp(request.param) / "run"

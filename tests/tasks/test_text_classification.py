@@ -13,13 +13,10 @@ from kerasft.training import fit as training
 from tests import families
 
 # Tracing byte-level BPE takes seconds: of the decoders that have it, one is enough for every run.
-SLOW = ("llama3", "qwen", "opt", "bloom", "qwen3", "smollm3", "mistral", "phi3", "gemma3", "roberta", "roformer_v2")
+QUICK = ("gpt2", "llama", "gemma", *(name for name in families.ENCODERS if name not in ("roberta", "roformer_v2")))
 
 
-@pytest.mark.parametrize(
-    "family",
-    [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in families.FAMILIES],
-)
+@pytest.mark.parametrize("family", families.quick_ones(families.FAMILIES, *QUICK))
 def test_every_kind_of_backbone_trains_and_predicts(family, tmp_path):
     pretrained = families.make(family)
     task = TextClassification(dropout=0.0, sequence_length=32)

@@ -17,10 +17,12 @@ ROWS = [{"text": f"a {word} film {i}", "value": value + i} for i in range(6) for
 OTHERS = [{**row, "text": f"so {row['text']}"} for row in ROWS]
 
 
-@pytest.fixture
-def trained(make_tiny, tmp_path):
+@pytest.fixture(scope="module")
+def trained(make_tiny, tmp_path_factory):
     tuner = FineTuner("text_regression", make_tiny("bert"), learning_rate=1e-2, precision="float32")
-    tuner.fit(ROWS, validation_data=OTHERS, epochs=10, batch_size=8, directory=tmp_path / "run")
+    tuner.fit(
+        ROWS, validation_data=OTHERS, epochs=10, batch_size=8, directory=tmp_path_factory.mktemp("trained") / "run"
+    )
     return tuner
 
 

@@ -25,10 +25,12 @@ OTHERS = [{**row, "tokens": ["so", *row["tokens"][1:]]} for row in ROWS[::2]]
 LABELS = ["O", "B-X", "B-Y", "I-X"]
 
 
-@pytest.fixture
-def trained(make_tiny, tmp_path):
+@pytest.fixture(scope="module")
+def trained(make_tiny, tmp_path_factory):
     tuner = FineTuner("token_classification", make_tiny("bert"), labels=LABELS, learning_rate=1e-2)
-    tuner.fit(ROWS, validation_data=OTHERS, epochs=12, batch_size=8, directory=tmp_path / "run")
+    tuner.fit(
+        ROWS, validation_data=OTHERS, epochs=12, batch_size=8, directory=tmp_path_factory.mktemp("trained") / "run"
+    )
     return tuner
 
 
@@ -84,7 +86,7 @@ def test_long_texts_are_answered_window_by_window(make_tiny, tmp_path, name):
 @pytest.mark.parametrize(
     ("method", "precision"),
     [
-        ("lora", "mixed_bfloat16"),
+        pytest.param("lora", "mixed_bfloat16", marks=pytest.mark.slow),
         pytest.param("linear_probe", "float32", marks=pytest.mark.slow),
         pytest.param({"name": "freeze", "blocks": 1}, "mixed_bfloat16", marks=pytest.mark.slow),
     ],

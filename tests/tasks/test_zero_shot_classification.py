@@ -88,10 +88,10 @@ def test_answers_that_cannot_be_told_apart_are_refused(make_tiny):
         FineTuner(NAME, make_tiny("bert"), prompt="{}", **LABELS).predict(["a"])
 
 
-SLOWER = [pytest.param(method, marks=pytest.mark.slow) for method in ("linear_probe", "prompt_tuning")]
+SLOWER = [pytest.param(method, marks=pytest.mark.slow) for method in ("full", "linear_probe", "prompt_tuning")]
 
 
-@pytest.mark.parametrize("method", ["full", "lora", *SLOWER])
+@pytest.mark.parametrize("method", ["lora", *SLOWER])
 def test_it_learns_from_examples_and_is_saved(make_tiny, reviews, tmp_path, method):
     tuner = FineTuner(NAME, make_tiny("bert"), method, learning_rate=1e-2, **LABELS)
     before = tuner.evaluate(reviews)["log_loss"].value

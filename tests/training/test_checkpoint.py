@@ -68,7 +68,9 @@ def stopping(values, **arguments):
 
 
 @pytest.mark.parametrize("epoch", [1, pytest.param(EPOCHS - 1, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("optimizer", [None, {"name": "sgd", "momentum": 0.9}], ids=["adamw", "sgd"])
+@pytest.mark.parametrize(
+    "optimizer", [None, pytest.param({"name": "sgd", "momentum": 0.9}, marks=pytest.mark.slow)], ids=["adamw", "sgd"]
+)
 def test_an_interrupted_run_ends_in_the_same_bits(session, epoch, optimizer):
     whole, broken, resumed = session(0.1), session(0.1), session(0.1)
     history = train(whole, optimizer=optimizer)
@@ -122,7 +124,7 @@ def test_short_epochs_are_not_all_saved_but_the_last_of_a_stage_is(session, monk
     assert numbers == [3 * steps, 4 * steps]
 
 
-@pytest.mark.parametrize("epoch", [1, 3])
+@pytest.mark.parametrize("epoch", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_what_was_not_saved_is_done_anew(session, epoch, monkeypatch):
     monkeypatch.setattr(checkpoint, "SECONDS", 1000)
     whole, broken, resumed = session(0.1), session(0.1), session(0.1)
@@ -269,7 +271,7 @@ def test_moments_of_weights_of_one_path_are_told_apart():
 
 @pytest.mark.parametrize(
     ("batch", "accumulated"),
-    [(1, 2), (2, 1), *(pytest.param(*case, marks=pytest.mark.slow) for case in ((0, 1), (1, 1), (0, 2), (2, 2)))],
+    [(1, 2), *(pytest.param(*case, marks=pytest.mark.slow) for case in ((0, 1), (1, 1), (2, 1), (0, 2), (2, 2)))],
 )
 def test_interrupted_within_an_epoch(session, batch, accumulated):
     """With what an epoch has summed up: each of its logs is that of a whole epoch."""

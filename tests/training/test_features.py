@@ -69,7 +69,10 @@ def test_the_result_is_that_of_computing_it_in_each_epoch(make_tiny, home, monke
     np.testing.assert_allclose(once.outputs(frame), always.outputs(frame), atol=1e-4)
 
 
-POOLERS = [{"name": "freeze", "blocks": 2}, {"name": "lora", "layers": "pooled_dense"}]
+POOLERS = [
+    {"name": "freeze", "blocks": 2},
+    pytest.param({"name": "lora", "layers": "pooled_dense"}, marks=pytest.mark.slow),
+]
 
 
 @pytest.mark.parametrize("method", POOLERS, ids=str)
@@ -123,7 +126,9 @@ def test_what_changes_the_features_has_a_file_of_its_own(make_tiny, home, tmp_pa
     assert len(files_in(home)) in (changed if isinstance(changed, set) else {changed})
 
 
-@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", None])
+@pytest.mark.parametrize(
+    "content", [pytest.param(b"", marks=pytest.mark.slow), pytest.param(b"\x93NUMPY", marks=pytest.mark.slow), None]
+)
 def test_a_broken_file_is_made_again(make_tiny, home, tmp_path, content):
     one = fitted(make_tiny, tmp_path / "one")
     for path in files_in(home):
@@ -153,7 +158,7 @@ def test_objectives_that_reach_below_have_each_epoch_computed(make_tiny, home, t
     assert np.isfinite(tuner.history["loss"]).all()
 
 
-@pytest.mark.parametrize("epoch", [0, 2])
+@pytest.mark.parametrize("epoch", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_an_interrupted_run_ends_in_the_same_bits(make_tiny, home, tmp_path, epoch):
     arguments = {"method": {"name": "freeze", "blocks": 1}}
     whole = fitted(make_tiny, tmp_path / "whole", **arguments)

@@ -134,7 +134,7 @@ def test_a_stage_that_continues_keeps_moments_and_schedule(session):
         np.testing.assert_array_equal(left.numpy(), right.numpy(), err_msg=left.path)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "adam"])
+@pytest.mark.parametrize("optimizer", ["adamw", pytest.param("adam", marks=pytest.mark.slow)])
 def test_weights_that_join_later_begin_to_count_then(session, optimizer):
     made = session()
     applies = methods.LinearProbe().apply, methods.Full().apply, methods.Full().apply

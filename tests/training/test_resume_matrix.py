@@ -102,10 +102,8 @@ def kept_checkpoint(monkeypatch):
 
 # Those of `make test`; all 72 are in `make test-slow`.
 QUICK = {
-    (("full", 1, "adamw"), "mid-epoch"),
     (("lora", 4, "sgd"), "mid-accumulation"),
     (("frozen BatchNorm", 1, "adamw"), "after evaluation"),
-    (("full", 4, "sgd"), "last step"),
 }
 
 
