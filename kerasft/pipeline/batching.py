@@ -13,6 +13,7 @@ ROWS = 32  # Of a batch, where nothing else is said.
 WIDTHS = 24  # Shapes a text model meets: each has its own kernels, each fewer costs padding.
 GRAIN = 2  # Widths are multiples of this.
 GROUP = 50  # Batches that are sorted by length together: enough to save padding, few enough to stay random.
+ROUND = 10  # Batches that have all lengths among them, as an optimizer's averages should.
 
 
 def rows_of(batch_size):
@@ -30,9 +31,10 @@ def order(seed, epoch, rows):
 
 
 def training_batches(examples, batch_size, seed, epoch):
-    """Returns a list of arrays of row numbers: every row once, rows of like length together, in random order.
+    """Returns a list of arrays of row numbers: every row once, rows of like length together.
 
-    Rows are shuffled, then sorted by length within groups of `GROUP` batches, and the batches shuffled again.
+    Rows are shuffled, then sorted by length within groups of `GROUP` batches, whose order is random but for that
+    each `ROUND` of them has short and long ones alike: several short batches in a row teach what is true of short rows.
     Examples without a length (images) are only shuffled. Where examples say how often each is met, it is, give or take
     one in an epoch; there are as many batches all the same.
     """
@@ -40,12 +42,24 @@ def training_batches(examples, batch_size, seed, epoch):
     rows = order(seed, epoch, len(lengths))
     if examples.draws is not None:
         rows = _drawn(rows, examples.draws, np.random.default_rng([seed, epoch, 2]))
-    size = batch_size * GROUP
-    groups = [rows[start : start + size] for start in range(0, len(rows), size)]
-    groups = [group[np.argsort(-lengths[group], kind="stable")] for group in groups]
-    batches = [group[start : start + batch_size] for group in groups for start in range(0, len(group), batch_size)]
-    first = len(lengths) * (epoch % examples.views)
-    return [first + batches[i] for i in np.random.default_rng([seed, epoch, 1]).permutation(len(batches))]
+    first, random = len(lengths) * (epoch % examples.views), np.random.default_rng([seed, epoch, 1])
+    batches = []
+    for group in _slices(rows, batch_size * GROUP):
+        alike = _slices(group[np.argsort(-lengths[group], kind="stable")], batch_size)
+        batches += [first + alike[number] for number in _in_rounds(len(alike), random)]
+    return batches
+
+
+def _in_rounds(count, random):
+    """Returns the numbers below `count` in rounds of about `ROUND`: each has one of every few that follow each other."""
+    rounds = math.ceil(count / ROUND)
+    round_of = np.concatenate([random.permutation(rounds) for _ in range(0, count, rounds)])[:count]
+    return np.lexsort((random.random(count), round_of))
+
+
+def _slices(rows, size):
+    """Returns a list of arrays of so many rows; the last may have fewer."""
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 def _drawn(rows, draws, random):
@@ -58,14 +72,13 @@ def _drawn(rows, draws, random):
 
 def batches_in_order(examples, batch_size):
     """Returns batches of all rows as they come."""
-    return [np.arange(len(examples))[start : start + batch_size] for start in range(0, len(examples), batch_size)]
+    return _slices(np.arange(len(examples)), batch_size)
 
 
 def ordered_batches(examples, batch_size):
     """Returns batches for evaluation: all rows, the longest first, so that memory peaks at once."""
     lengths = _lengths(examples)
-    rows = np.argsort(-lengths, kind="stable")
-    return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+    return _slices(np.argsort(-lengths, kind="stable"), batch_size)
 
 
 def choose_widths(examples, count=WIDTHS):

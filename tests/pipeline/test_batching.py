@@ -77,6 +77,15 @@ def test_batches_come_in_random_order_of_length(reviews):
     assert abs(np.corrcoef(ranks, np.arange(len(ranks)))[0, 1]) < 0.5
 
 
+@pytest.mark.parametrize("rows", [4_800, 5_000, 5_300])
+def test_a_few_batches_have_rows_of_all_lengths(rows):
+    lengths = np.sort(np.random.default_rng(0).integers(3, 60, rows))
+    means = [lengths[batch].mean() for batch in plan(Examples(lengths), 0, 0)]
+    in_a_round = [np.mean(means[start : start + 10]) for start in range(0, len(means) - 9, 10)]
+    assert np.std(means) > 14  # Batches are of one length each; in random order the means of ten vary by a third of it.
+    assert np.std(in_a_round) < 1.5
+
+
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_rows_are_met_as_often_as_they_say(seed):
     found = Examples(np.arange(1, 41))
