@@ -51,7 +51,7 @@ def training_batches(examples, batch_size, seed, epoch):
 
 
 def _in_rounds(count, random):
-    """Returns the numbers below `count` in rounds of about `ROUND`: each has one of every few that follow each other."""
+    """Returns the numbers below `count` in rounds of some `ROUND`: each has one of any few that follow each other."""
     rounds = math.ceil(count / ROUND)
     round_of = np.concatenate([random.permutation(rounds) for _ in range(0, count, rounds)])[:count]
     return np.lexsort((random.random(count), round_of))
