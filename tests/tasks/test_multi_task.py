@@ -45,7 +45,7 @@ def tuner_of(backbone, tasks=TASKS, **arguments):
 def trained(make_tiny, tmp_path_factory):
     tuner = tuner_of(make_tiny("bert"), WITH_TAGS)
     tuner.fit(
-        BOTH, validation_data=OTHERS, epochs=8, batch_size=8, directory=tmp_path_factory.mktemp("trained") / "run"
+        BOTH, validation_data=OTHERS, epochs=16, batch_size=8, directory=tmp_path_factory.mktemp("trained") / "run"
     )
     return tuner
 
