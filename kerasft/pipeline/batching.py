@@ -34,7 +34,7 @@ def training_batches(examples, batch_size, seed, epoch):
     """Returns a list of arrays of row numbers: every row once, rows of like length together.
 
     Rows are shuffled, then sorted by length within groups of `GROUP` batches, whose order is random but for that
-    each `ROUND` of them has short and long ones alike: several short batches in a row teach what is true of short rows.
+    each `ROUND` of them has short and long ones alike: what is averaged over the last batches is of all lengths.
     Examples without a length (images) are only shuffled. Where examples say how often each is met, it is, give or take
     one in an epoch; there are as many batches all the same.
     """
