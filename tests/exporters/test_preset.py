@@ -20,7 +20,7 @@ def source(make_tiny, tmp_path):
     return folder
 
 
-SLOWER = [pytest.param(method, marks=pytest.mark.slow) for method in ("ia3", "qlora")]
+SLOWER = [pytest.param(method, marks=pytest.mark.slow) for method in ("full", "ia3", "qlora")]
 
 
 @pytest.mark.parametrize("method", ["lora", *SLOWER])

@@ -63,8 +63,7 @@ def test_questions_without_an_answer(make_tiny, tmp_path):
     tuner = FineTuner("question_answering", make_tiny("bert"), learning_rate=1e-2, dropout=0.0)
     data, held = ROWS[12::2] + NONE[3:], ROWS[:12:2] + NONE[:3]  # What "film" and "music" mean is soon learned.
     patient = keras.callbacks.EarlyStopping("val_loss", patience=40, restore_best_weights=True)
-    fit = {"epochs": 40, "batch_size": 16, "callbacks": [patient]}
-    tuner.fit(data, validation_data=held, directory=tmp_path / "run", **fit)
+    tuner.fit(data, validation_data=held, epochs=40, batch_size=16, callbacks=[patient], directory=tmp_path / "run")
     assert tuner.task.no_answer and tuner.recipe["threshold"] == tuner.task.threshold != 0
     found = tuner.evaluate(data)
     assert {"f1/answerable", "f1/unanswerable"} <= set(found) and found["exact/unanswerable"].value > 0.5
